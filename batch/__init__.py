@@ -1,0 +1,1 @@
+"""Spark's side of the house: the lake, its tables and cohorts."""

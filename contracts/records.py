@@ -1,0 +1,385 @@
+"""One frozen struct a message: what each Kafka record says, its units, and when it was so.
+
+Times are epoch milliseconds UTC and end in ``_ms``. Records are additive: a new field has a default, nothing
+is renamed, and a breaking change is a new topic. ``version`` is the schema version that the writer used.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all records: immutable, keyword-only; fields at their default do not travel."""
+
+
+class Vital(StrEnum):
+    """The vital signs that travel. Units: see ``contracts.clinical.codes.VITALS``."""
+
+    HEART_RATE = "heart_rate"
+    RESPIRATION = "respiration"
+    SPO2 = "spo2"
+    SYSTOLIC = "systolic"
+    DIASTOLIC = "diastolic"
+    MEAN_PRESSURE = "mean_pressure"
+    TEMPERATURE = "temperature"
+    SUPPLEMENTAL_OXYGEN = "supplemental_oxygen"
+    CONSCIOUSNESS = "consciousness"
+
+
+class Source(StrEnum):
+    """Where a reading was taken: it decides plausibility rules and which code is sent on."""
+
+    MONITOR = "monitor"
+    ECG = "ecg"
+    PLETH = "pleth"
+    ARTERIAL = "arterial"
+    CUFF = "cuff"
+    PROBE = "probe"
+    NURSE = "nurse"
+
+
+class Quality(StrEnum):
+    """What the producer says of a value before anyone judges it."""
+
+    MEASURED = "measured"
+    HELD = "held"
+    INTERPOLATED = "interpolated"
+    NO_SIGNAL = "no_signal"
+
+
+class Tag(StrEnum):
+    """What the core decided about a value. Only ``ok`` takes part in scores and limits; nothing is ever clamped."""
+
+    OK = "ok"
+    IMPLAUSIBLE = "implausible"
+    UNIT_MISMATCH = "unit_mismatch"
+    NO_SIGNAL = "no_signal"
+    CUFF_INTERFERENCE = "cuff_interference"
+    CLOCK_SUSPECT = "clock_suspect"
+    FROZEN = "frozen"
+    STALE = "stale"
+    LATE = "late"
+
+
+class Priority(StrEnum):
+    """Alarm priority in the words of IEC 60601-1-8."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Category(StrEnum):
+    """Physiological alarms speak of the patient, technical ones of the equipment, advisories of a prediction."""
+
+    PHYSIOLOGICAL = "physiological"
+    TECHNICAL = "technical"
+    ADVISORY = "advisory"
+
+
+class AlarmState(StrEnum):
+    """States of one alarm condition of one patient; ``inactive`` and ``pending`` make no signal."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    ACTIVE = "active"
+    ACKNOWLEDGED = "acknowledged"
+    LATCHED = "latched"
+
+
+class AlarmEvent(StrEnum):
+    """Why an alarm changed. ``note`` and ``audio_*`` leave the state as it is."""
+
+    RAISED = "raised"
+    PRIORITY_RAISED = "priority_raised"
+    ACKNOWLEDGED = "acknowledged"
+    REALARMED = "realarmed"
+    ESCALATED = "escalated"
+    AUDIO_PAUSED = "audio_paused"
+    AUDIO_RESUMED = "audio_resumed"
+    LATCHED = "latched"
+    CLEARED = "cleared"
+    NOTE = "note"
+
+
+class ActionKind(StrEnum):
+    """What a person may do at the feed or the terminal."""
+
+    ACKNOWLEDGE = "acknowledge"
+    PAUSE_AUDIO = "pause_audio"
+    RESUME_AUDIO = "resume_audio"
+    ESCALATE = "escalate"
+    NOTE = "note"
+    STANDBY = "standby"
+
+
+class SourceOffset(Record):
+    """The Kafka record that something came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Reading(Record):
+    """One value of one vital. ``at_ms`` None: taken at the frame's tick. ``unit`` None: the canonical unit.
+
+    ``value`` is a number, or an ACVPU letter for consciousness, or None when the device has no value.
+    Supplemental oxygen: 0 is room air, above 0 is the flow in L/min.
+    """
+
+    vital: Vital
+    value: float | str | None
+    at_ms: int | None = None
+    unit: str | None = None
+    source: Source = Source.MONITOR
+    quality: Quality = Quality.MEASURED
+
+
+class BedReadings(Record):
+    """What one bed's devices said since the last tick. ``patient`` is a pseudonym."""
+
+    bed: str
+    patient: str
+    readings: tuple[Reading, ...] = ()
+
+
+class AlertAction(Record):
+    """A person's action on an alarm (``alert_id``) or on a whole bed (``alert_id`` None).
+
+    ``action_id`` makes it idempotent. ``pause_s`` is asked for; the policy caps it.
+    """
+
+    version: int
+    action_id: str
+    ward: str
+    bed: str
+    kind: ActionKind
+    actor: str
+    role: str
+    at_ms: int
+    alert_id: str | None = None
+    pause_s: int | None = None
+    text: str | None = None
+
+
+class VitalsFrame(Record):
+    """One tick of one gateway: the readings of 1..N beds of one ward.
+
+    A frame without beds and actions is a clock tick of the ward's log; one with ``actions`` carries
+    what people did, in the order in which the core sees it (docs/why/one-log-per-ward.md).
+    """
+
+    version: int
+    ward: str
+    gateway: str
+    seq: int
+    at_ms: int
+    beds: tuple[BedReadings, ...] = ()
+    actions: tuple[AlertAction, ...] = ()
+
+
+class ScoredVital(Record):
+    """A bed's latest value of one vital and what the core makes of it. ``limits`` are those in force now."""
+
+    vital: Vital
+    value: float | str | None
+    at_ms: int
+    tag: Tag = Tag.OK
+    quality: Quality = Quality.MEASURED
+    source: Source = Source.MONITOR
+
+
+class News2Component(Record):
+    """Points of one NEWS2 component; None when missing or stale, then it may be anything in its range."""
+
+    vital: Vital
+    points: int | None = None
+    age_ms: int | None = None
+
+
+class News2(Record):
+    """NEWS2 as an interval [minimum, maximum] over what the missing components could be. RCP 2017, 0 to 20."""
+
+    minimum: int
+    maximum: int
+    scale: int
+    single_red: bool = False
+    components: tuple[News2Component, ...] = ()
+
+
+class OpenAlarm(Record):
+    """An alarm of this bed that is not inactive, as the feed shows it on the tile."""
+
+    condition: str
+    state: AlarmState
+    priority: Priority
+    category: Category
+    alert_id: str | None = None
+    onset_ms: int
+    audio_until_ms: int | None = None
+
+
+class BedScore(Record):
+    """One bed after one frame: values with their tags, NEWS2, open alarms. ``heard_ms``: log time of its last reading."""
+
+    bed: str
+    patient: str
+    heard_ms: int
+    values: tuple[ScoredVital, ...] = ()
+    news2: News2 | None = None
+    alarms: tuple[OpenAlarm, ...] = ()
+    late: int = 0
+    duplicates: int = 0
+
+
+class ScoreFrame(Record):
+    """The scores of every bed that one vitals frame touched. ``at_ms`` event time, ``now_ms`` log time."""
+
+    version: int
+    ward: str
+    at_ms: int
+    now_ms: int
+    source: SourceOffset
+    policy: str
+    beds: tuple[BedScore, ...] = ()
+
+
+class AlertTransition(Record):
+    """One immutable step in the life of one alarm; (``alert_id``, ``seq``) is its identity.
+
+    ``onset_ms`` is the episode's start in event time, ``at_ms`` when this step happened, ``reading_ms`` the time of
+    the reading behind it. ``message`` reads like ``SpO2 84<90``. ``audio_until_ms``: the sound is paused until then.
+    """
+
+    version: int
+    alert_id: str
+    seq: int
+    ward: str
+    bed: str
+    patient: str
+    condition: str
+    category: Category
+    priority: Priority
+    event: AlarmEvent
+    state: AlarmState
+    at_ms: int
+    onset_ms: int
+    message: str
+    source: SourceOffset
+    policy: str
+    vital: Vital | None = None
+    value: float | str | None = None
+    limit: float | None = None
+    reading_ms: int | None = None
+    actor: str | None = None
+    action_id: str | None = None
+    audio_until_ms: int | None = None
+    escalation: int = 0
+    note: str | None = None
+    model: str | None = None
+
+
+class WardSnapshot(Record):
+    """The core's state of one ward after every record below ``next_offset``; ``state`` is opaque to all but the core."""
+
+    version: int
+    ward: str
+    partition: int
+    next_offset: int
+    at_ms: int
+    state: bytes
+
+
+class ForecastPoint(Record):
+    """One horizon of one vital: quantiles in the vital's unit and the probability that a limit is crossed by then."""
+
+    vital: Vital
+    horizon_s: int
+    quantiles: tuple[float, ...]
+    crossing_probability: float | None = None
+
+
+class VitalsForecast(Record):
+    """Forecasts of one bed; ``engine`` names who spoke (``lstm`` or ``persistence``)."""
+
+    version: int
+    ward: str
+    bed: str
+    patient: str
+    at_ms: int
+    engine: str
+    source: SourceOffset
+    levels: tuple[float, ...] = ()
+    points: tuple[ForecastPoint, ...] = ()
+    model: str | None = None
+
+
+class ImageArrival(Record):
+    """A stored, de-identified image: where it lies and what it is. Never pixels."""
+
+    version: int
+    patient: str
+    study: str
+    series: str
+    instance: str
+    modality: str
+    uri: str
+    sha256: str
+    at_ms: int
+    body_part: str | None = None
+    view: str | None = None
+    ward: str | None = None
+    revision: int = 0
+
+
+class ImageJob(Record):
+    """Which model is to read which image. Higher ``urgency`` goes first."""
+
+    version: int
+    job_id: str
+    study: str
+    instance: str
+    uri: str
+    sha256: str
+    model: str
+    at_ms: int
+    urgency: int = 0
+    attempt: int = 1
+
+
+class ImageResult(Record):
+    """What a model said of an image, or why it declined (``refusal``)."""
+
+    version: int
+    job_id: str
+    study: str
+    instance: str
+    model: str
+    model_sha256: str
+    at_ms: int
+    label: str | None = None
+    probability: float | None = None
+    refusal: str | None = None
+    heatmap_uri: str | None = None
+
+
+class DeadLetter(Record):
+    """A record that could not be read: its bytes, where it stood, why. ``path`` is set when only a part was bad."""
+
+    version: int
+    source: SourceOffset
+    reason: str
+    field: str
+    detail: str
+    by: str
+    at_ms: int
+    raw: bytes | None = None
+    key: bytes | None = None
+    partial: bool = False

@@ -1,0 +1,71 @@
+"""Everything that can be set from outside, in one frozen value made once at each entrypoint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from contracts.errors import Misconfigured
+
+PREFIX: Final = "WARD_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Typed settings; field ``kafka`` is ``WARD_KAFKA`` and so on. Secrets have no default and never show in a repr."""
+
+    kafka: str = "127.0.0.1:9092"
+    influx_url: str | None = None
+    influx_org: str = "-"
+    influx_bucket: str = "ward/live"
+    influx_token: str | None = None
+    hdfs_url: str | None = None
+    hdfs_rpc: str | None = None
+    hdfs_user: str = "ward"
+    feed_host: str = "127.0.0.1"
+    feed_port: int = 8800
+    feed_demo: bool = False
+    feed_history_s: int = 900
+    feed_users: str | None = None
+    audit_log: str | None = None
+    policy: str | None = None
+    data_dir: str | None = None
+    cache_dir: str | None = None
+    state_dir: str | None = None
+    web_dir: str | None = None
+    worker_group: str = "ward-vitals"
+    worker_metrics_port: int = 0
+    feed_metrics: bool = True
+    snapshot_every_s: float = 5.0
+    tick_every_s: float = 1.0
+    poison_limit: int = 20000
+    log_level: str = "INFO"
+    log_format: str = "auto"
+    beds: int = 24
+    seed: int = 20260102
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
+        """Settings from ``WARD_*`` variables, ``overrides`` on top.
+
+        Raises Misconfigured for an unknown variable (with the nearest known one) or a value of the wrong type.
+        """
+        values: dict[str, Any] = {
+            name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
+        }
+        for name in sorted(values.keys() - set(cls.__struct_fields__)):
+            near = difflib.get_close_matches(name, cls.__struct_fields__, n=1)
+            hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "unset it"
+            raise Misconfigured(f"unknown setting {PREFIX}{name.upper()}: {hint}")
+        values |= overrides
+        try:
+            return msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as wrong:
+            raise Misconfigured(f"bad setting: {wrong} (names are {PREFIX}<FIELD>)") from wrong
+
+    def __repr__(self) -> str:
+        """All fields, with secrets masked."""
+        shown = ((f, "***" if f == "influx_token" and getattr(self, f) else getattr(self, f)) for f in self.__struct_fields__)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown)})"

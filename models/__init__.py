@@ -1,0 +1,1 @@
+"""What is decided, pure of Kafka, Spark, disk and clock."""

@@ -1,0 +1,1 @@
+"""The pure core of the ward: step(state, input, now) -> (state, outputs)."""

@@ -1,0 +1,1 @@
+"""The world to topics: recordings and the simulated hospital."""

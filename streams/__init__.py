@@ -1,0 +1,1 @@
+"""The live path: Faust agents and the alert feed, a thin shell around models."""

@@ -1,0 +1,1 @@
+"""Thin Faust agents: bytes in, guard, core, bytes out."""

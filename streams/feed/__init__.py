@@ -1,0 +1,1 @@
+"""The live alert feed: Starlette and server-sent events."""
