@@ -119,7 +119,7 @@ class ActionKind(StrEnum):
     STANDBY = "standby"
 
 
-class SourceOffset(Record):
+class SourceOffset(Record, frozen=True, kw_only=True):
     """The Kafka record that something came from."""
 
     topic: str
@@ -127,7 +127,7 @@ class SourceOffset(Record):
     offset: int
 
 
-class Reading(Record):
+class Reading(Record, frozen=True, kw_only=True):
     """One value of one vital. ``at_ms`` None: taken at the frame's tick. ``unit`` None: the canonical unit.
 
     ``value`` is a number, or an ACVPU letter for consciousness, or None when the device has no value.
@@ -142,7 +142,7 @@ class Reading(Record):
     quality: Quality = Quality.MEASURED
 
 
-class BedReadings(Record):
+class BedReadings(Record, frozen=True, kw_only=True):
     """What one bed's devices said since the last tick. ``patient`` is a pseudonym."""
 
     bed: str
@@ -150,7 +150,7 @@ class BedReadings(Record):
     readings: tuple[Reading, ...] = ()
 
 
-class AlertAction(Record):
+class AlertAction(Record, frozen=True, kw_only=True):
     """A person's action on an alarm (``alert_id``) or on a whole bed (``alert_id`` None).
 
     ``action_id`` makes it idempotent. ``pause_s`` is asked for; the policy caps it.
@@ -169,7 +169,7 @@ class AlertAction(Record):
     text: str | None = None
 
 
-class VitalsFrame(Record):
+class VitalsFrame(Record, frozen=True, kw_only=True):
     """One tick of one gateway: the readings of 1..N beds of one ward.
 
     A frame without beds and actions is a clock tick of the ward's log; one with ``actions`` carries
@@ -185,7 +185,7 @@ class VitalsFrame(Record):
     actions: tuple[AlertAction, ...] = ()
 
 
-class ScoredVital(Record):
+class ScoredVital(Record, frozen=True, kw_only=True):
     """A bed's latest value of one vital and what the core makes of it. ``limits`` are those in force now."""
 
     vital: Vital
@@ -196,7 +196,7 @@ class ScoredVital(Record):
     source: Source = Source.MONITOR
 
 
-class News2Component(Record):
+class News2Component(Record, frozen=True, kw_only=True):
     """Points of one NEWS2 component; None when missing or stale, then it may be anything in its range."""
 
     vital: Vital
@@ -204,7 +204,7 @@ class News2Component(Record):
     age_ms: int | None = None
 
 
-class News2(Record):
+class News2(Record, frozen=True, kw_only=True):
     """NEWS2 as an interval [minimum, maximum] over what the missing components could be. RCP 2017, 0 to 20."""
 
     minimum: int
@@ -214,7 +214,7 @@ class News2(Record):
     components: tuple[News2Component, ...] = ()
 
 
-class OpenAlarm(Record):
+class OpenAlarm(Record, frozen=True, kw_only=True):
     """An alarm of this bed that is not inactive, as the feed shows it on the tile."""
 
     condition: str
@@ -226,8 +226,8 @@ class OpenAlarm(Record):
     audio_until_ms: int | None = None
 
 
-class BedScore(Record):
-    """One bed after one frame: values with their tags, NEWS2, open alarms. ``heard_ms``: log time of its last reading."""
+class BedScore(Record, frozen=True, kw_only=True):
+    """One bed after one frame: tagged values, NEWS2, open alarms. ``heard_ms``: log time of its last reading."""
 
     bed: str
     patient: str
@@ -239,7 +239,7 @@ class BedScore(Record):
     duplicates: int = 0
 
 
-class ScoreFrame(Record):
+class ScoreFrame(Record, frozen=True, kw_only=True):
     """The scores of every bed that one vitals frame touched. ``at_ms`` event time, ``now_ms`` log time."""
 
     version: int
@@ -251,7 +251,7 @@ class ScoreFrame(Record):
     beds: tuple[BedScore, ...] = ()
 
 
-class AlertTransition(Record):
+class AlertTransition(Record, frozen=True, kw_only=True):
     """One immutable step in the life of one alarm; (``alert_id``, ``seq``) is its identity.
 
     ``onset_ms`` is the episode's start in event time, ``at_ms`` when this step happened, ``reading_ms`` the time of
@@ -286,8 +286,8 @@ class AlertTransition(Record):
     model: str | None = None
 
 
-class WardSnapshot(Record):
-    """The core's state of one ward after every record below ``next_offset``; ``state`` is opaque to all but the core."""
+class WardSnapshot(Record, frozen=True, kw_only=True):
+    """The core's state of one ward after every record below ``next_offset``; only the core reads ``state``."""
 
     version: int
     ward: str
@@ -297,7 +297,7 @@ class WardSnapshot(Record):
     state: bytes
 
 
-class ForecastPoint(Record):
+class ForecastPoint(Record, frozen=True, kw_only=True):
     """One horizon of one vital: quantiles in the vital's unit and the probability that a limit is crossed by then."""
 
     vital: Vital
@@ -306,7 +306,7 @@ class ForecastPoint(Record):
     crossing_probability: float | None = None
 
 
-class VitalsForecast(Record):
+class VitalsForecast(Record, frozen=True, kw_only=True):
     """Forecasts of one bed; ``engine`` names who spoke (``lstm`` or ``persistence``)."""
 
     version: int
@@ -321,7 +321,7 @@ class VitalsForecast(Record):
     model: str | None = None
 
 
-class ImageArrival(Record):
+class ImageArrival(Record, frozen=True, kw_only=True):
     """A stored, de-identified image: where it lies and what it is. Never pixels."""
 
     version: int
@@ -339,7 +339,7 @@ class ImageArrival(Record):
     revision: int = 0
 
 
-class ImageJob(Record):
+class ImageJob(Record, frozen=True, kw_only=True):
     """Which model is to read which image. Higher ``urgency`` goes first."""
 
     version: int
@@ -354,7 +354,7 @@ class ImageJob(Record):
     attempt: int = 1
 
 
-class ImageResult(Record):
+class ImageResult(Record, frozen=True, kw_only=True):
     """What a model said of an image, or why it declined (``refusal``)."""
 
     version: int
@@ -370,7 +370,7 @@ class ImageResult(Record):
     heatmap_uri: str | None = None
 
 
-class DeadLetter(Record):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """A record that could not be read: its bytes, where it stood, why. ``path`` is set when only a part was bad."""
 
     version: int

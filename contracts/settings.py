@@ -67,5 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """All fields, with secrets masked."""
-        shown = ((f, "***" if f == "influx_token" and getattr(self, f) else getattr(self, f)) for f in self.__struct_fields__)
+        shown = (
+            (f, "***" if f == "influx_token" and getattr(self, f) else getattr(self, f)) for f in self.__struct_fields__
+        )
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown)})"

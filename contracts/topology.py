@@ -81,7 +81,12 @@ SNAPSHOTS: Final = Topic(
     "ward",
     "the core's state of a ward, so that a restart resumes within seconds",
     config=MappingProxyType(
-        {"cleanup.policy": "compact", "segment.ms": "60000", "min.cleanable.dirty.ratio": "0.2", "delete.retention.ms": "60000"}
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": "60000",
+            "min.cleanable.dirty.ratio": "0.2",
+            "delete.retention.ms": "60000",
+        }
     ),
     internal=True,
 )
@@ -109,7 +114,12 @@ STEPS: Final[tuple[Step, ...]] = (
         writes=(VITALS, SCORES, ALERTS, DEAD_LETTERS, SNAPSHOTS),
     ),
     Step("streams.feed.server", "the live alert feed", reads=(SCORES, ALERTS), writes=(ALERT_ACTIONS,)),
-    Step("streams.cli", "ward tail, ward acknowledge, ward dlq", reads=(ALERTS, DEAD_LETTERS), writes=(ALERT_ACTIONS, VITALS)),
+    Step(
+        "streams.cli",
+        "ward tail, ward acknowledge, ward dlq",
+        reads=(ALERTS, DEAD_LETTERS),
+        writes=(ALERT_ACTIONS, VITALS),
+    ),
 )
 
 AWAITING: Final[tuple[Topic[Any], ...]] = (IMAGE_ARRIVALS, FORECASTS, IMAGE_JOBS, IMAGE_RESULTS)

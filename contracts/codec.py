@@ -1,0 +1,251 @@
+"""Record <-> bytes. JSON on the wire, decoded straight into the records; whatever does not fit raises Poison.
+
+``decode_frame`` keeps what is good in a damaged frame: one malformed bed or reading is reported as a ``Fault`` of its
+own and the rest of the frame goes on, so that a single broken device never blinds a whole gateway.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from contracts import records as r
+from contracts.clinical.codes import VITALS
+from contracts.errors import Poison
+
+R = TypeVar("R", bound=r.Record)
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_BEDS: Final = 2000
+EARLIEST_MS: Final = 631_152_000_000  # 1990-01-01: a clock before this was never set
+LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
+SUPPORTED_VERSIONS: Final = frozenset({1, 2, 3})
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_CONSCIOUSNESS: Final = frozenset("ACVPU")
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A part of a frame that could not be read: its own bytes and why."""
+
+    raw: bytes
+    reason: str
+    field: str
+    detail: str
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """A frame and what had to be left out of it."""
+
+    frame: r.VitalsFrame
+    faults: tuple[Fault, ...] = ()
+
+
+class _LooseBed(msgspec.Struct, frozen=True):
+    bed: str
+    patient: str
+    readings: list[msgspec.Raw]
+
+
+class _LooseFrame(msgspec.Struct, frozen=True):
+    version: int
+    ward: str
+    gateway: str
+    seq: int
+    at_ms: int
+    beds: list[msgspec.Raw] = []
+    actions: tuple[r.AlertAction, ...] = ()
+
+
+def encode(record: r.Record) -> bytes:
+    """The record as canonical JSON bytes: fields in declared order, defaults left out, no spaces."""
+    return _encoder.encode(record)
+
+
+def decode(raw: bytes | None, kind: type[R]) -> R:
+    """The record in ``raw``.
+
+    Raises Poison with a stable reason: tombstone, empty, too_large, not_utf8, not_json, not_an_object,
+    missing_field, wrong_type, unknown_version.
+    """
+    record: R = _parse(_whole(raw), kind)
+    _check_version(getattr(record, "version", 1))
+    return record
+
+
+def decode_frame(raw: bytes | None) -> Decoded:
+    """The frame in ``raw`` with unreadable parts set aside.
+
+    Raises Poison when nothing of it can be used: the reasons of ``decode`` and bad_name, bad_time, too_many_beds,
+    duplicate_bed, and that of the first fault when every bed of the frame is faulty.
+    """
+    whole = _whole(raw)
+    try:
+        frame = _parse(whole, r.VitalsFrame)
+    except Poison as whole_fault:
+        if whole_fault.reason not in {"missing_field", "wrong_type"}:
+            raise
+        return _salvage(whole, whole_fault)
+    _check_frame(frame)
+    if all(_bed_is_sound(bed) for bed in frame.beds):
+        return Decoded(frame)
+    return _salvage(whole, None)
+
+
+def _whole(raw: bytes | None) -> bytes:
+    if raw is None:
+        raise Poison("tombstone", "the record has no value; producers send frames, never deletes")
+    if not raw.strip():
+        raise Poison("empty", "the value is empty")
+    if len(raw) > MAX_BYTES:
+        raise Poison("too_large", f"{len(raw)} bytes; at most {MAX_BYTES}")
+    return raw
+
+
+_decoders: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {}
+
+
+def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    return decoder
+
+
+def _parse(raw: bytes, kind: type[Any]) -> Any:
+    try:
+        return _decoder(kind).decode(raw)
+    except msgspec.ValidationError as wrong:
+        message, _, path = str(wrong).partition(" - at `")
+        field = path.rstrip("`") or "$"
+        if field == "$" and message.startswith("Expected `object`"):
+            raise Poison("not_an_object", message) from wrong
+        reason = "missing_field" if "missing required field" in message else "wrong_type"
+        if reason == "missing_field":
+            field = f"{field}.{message.rsplit('`', 2)[-2]}"
+        raise Poison(reason, message, field) from wrong
+    except msgspec.DecodeError as wrong:
+        raise Poison("not_utf8" if _is_not_utf8(raw) else "not_json", str(wrong)) from wrong
+    except UnicodeDecodeError as wrong:
+        raise Poison("not_utf8", str(wrong)) from wrong
+    except RecursionError as wrong:
+        raise Poison("not_json", "nested too deeply") from wrong
+
+
+def _is_not_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _check_version(version: int) -> None:
+    if version not in SUPPORTED_VERSIONS:
+        raise Poison(
+            "unknown_version", f"schema version {version}; known are {sorted(SUPPORTED_VERSIONS)}", "$.version"
+        )
+
+
+def _check_frame(frame: r.VitalsFrame | _LooseFrame) -> None:
+    _check_version(frame.version)
+    for field, name in (("ward", frame.ward), ("gateway", frame.gateway)):
+        if not _NAME.fullmatch(name):
+            raise Poison("bad_name", f"{field} must have 1 to 128 printable characters", f"$.{field}")
+    if not EARLIEST_MS <= frame.at_ms <= LATEST_MS:
+        raise Poison("bad_time", f"{frame.at_ms} is not an epoch time in milliseconds between 1990 and 2100", "$.at_ms")
+    if frame.seq < 0:
+        raise Poison("wrong_type", f"seq {frame.seq} is negative", "$.seq")
+    if len(frame.beds) > MAX_BEDS:
+        raise Poison("too_many_beds", f"{len(frame.beds)} beds; at most {MAX_BEDS}", "$.beds")
+    if isinstance(frame, r.VitalsFrame) and len(frame.beds) > 1:
+        seen = {bed.patient for bed in frame.beds}
+        if len(seen) < len(frame.beds):
+            raise Poison("duplicate_bed", "a patient stands twice in one frame", "$.beds")
+
+
+def _bed_is_sound(bed: r.BedReadings) -> bool:
+    return bool(_NAME.fullmatch(bed.bed) and _NAME.fullmatch(bed.patient)) and all(
+        _reading_is_sound(reading) for reading in bed.readings
+    )
+
+
+def _reading_is_sound(reading: r.Reading) -> bool:
+    value = reading.value
+    if value is not None:
+        if reading.vital is r.Vital.CONSCIOUSNESS:
+            if value not in _CONSCIOUSNESS:
+                return False
+        elif isinstance(value, str):
+            return False
+    at_ms = reading.at_ms
+    return at_ms is None or EARLIEST_MS <= at_ms <= LATEST_MS
+
+
+def _salvage(raw: bytes, whole_fault: Poison | None) -> Decoded:
+    try:
+        loose: _LooseFrame = _parse(raw, _LooseFrame)
+    except Poison as header:
+        raise (whole_fault or header) from None
+    _check_frame(loose)
+    beds: list[r.BedReadings] = []
+    faults: list[Fault] = []
+    for index, raw_bed in enumerate(loose.beds):
+        bed, bed_faults = _salvage_bed(bytes(raw_bed), f"$.beds[{index}]")
+        faults += bed_faults
+        if bed is not None:
+            beds.append(bed)
+    if faults and not beds:
+        first = faults[0]
+        raise Poison(first.reason, first.detail, first.field)
+    frame = r.VitalsFrame(
+        version=loose.version,
+        ward=loose.ward,
+        gateway=loose.gateway,
+        seq=loose.seq,
+        at_ms=loose.at_ms,
+        beds=tuple(beds),
+        actions=loose.actions,
+    )
+    _check_frame(frame)
+    return Decoded(frame, tuple(faults))
+
+
+def _salvage_bed(raw: bytes, path: str) -> tuple[r.BedReadings | None, list[Fault]]:
+    try:
+        loose: _LooseBed = _parse(raw, _LooseBed)
+    except Poison as wrong:
+        return None, [Fault(raw, wrong.reason, wrong.field.replace("$", path, 1), wrong.detail)]
+    for field, name in (("bed", loose.bed), ("patient", loose.patient)):
+        if not _NAME.fullmatch(name):
+            return None, [Fault(raw, "bad_name", f"{path}.{field}", "must have 1 to 128 printable characters")]
+    readings: list[r.Reading] = []
+    faults: list[Fault] = []
+    for index, raw_reading in enumerate(loose.readings):
+        at = f"{path}.readings[{index}]"
+        try:
+            reading: r.Reading = _parse(bytes(raw_reading), r.Reading)
+            _check_reading(reading)
+        except Poison as wrong:
+            faults.append(Fault(bytes(raw_reading), wrong.reason, wrong.field.replace("$", at, 1), wrong.detail))
+        else:
+            readings.append(reading)
+    if faults and not readings:
+        return None, faults
+    return r.BedReadings(bed=loose.bed, patient=loose.patient, readings=tuple(readings)), faults
+
+
+def _check_reading(reading: r.Reading) -> None:
+    value = reading.value
+    if value is not None and reading.vital is r.Vital.CONSCIOUSNESS and value not in _CONSCIOUSNESS:
+        raise Poison("bad_value", f"consciousness is one of A C V P U, not {value!r}", "$.value")
+    if isinstance(value, str) and reading.vital is not r.Vital.CONSCIOUSNESS:
+        unit = VITALS[reading.vital].ucum
+        raise Poison("bad_value", f"{reading.vital} is a number in {unit}, not the text {value!r}", "$.value")
+    if reading.at_ms is not None and not EARLIEST_MS <= reading.at_ms <= LATEST_MS:
+        raise Poison(
+            "bad_time", f"{reading.at_ms} is not an epoch time in milliseconds between 1990 and 2100", "$.at_ms"
+        )
