@@ -45,16 +45,20 @@ class Source(StrEnum):
 
 
 class Quality(StrEnum):
-    """What the producer says of a value before anyone judges it."""
+    """What the producer says of a value before anyone judges it. ``measuring``: a cuff is inflating, no value yet."""
 
     MEASURED = "measured"
     HELD = "held"
     INTERPOLATED = "interpolated"
     NO_SIGNAL = "no_signal"
+    MEASURING = "measuring"
 
 
 class Tag(StrEnum):
-    """What the core decided about a value. Only ``ok`` takes part in scores and limits; nothing is ever clamped."""
+    """What the core decided about a value; nothing is ever clamped.
+
+    Only ``ok`` and ``clock_suspect`` (a good value whose time is not believed) take part in scores and limits.
+    """
 
     OK = "ok"
     IMPLAUSIBLE = "implausible"

@@ -1,0 +1,766 @@
+"""The ward's core: step(state, frame, now) -> (state, outputs). Decides everything, touches nothing.
+
+The same frames in the same order give the same outputs byte for byte; time comes in with each record. Event time
+(devices) drives scores and physiological alarms, log time (the record's timestamp) drives silence, re-alarm, escalation
+and the end of a pause. See docs/why/one-log-per-ward.md and docs/why/late-readings.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from contracts.clinical.codes import VITALS as CODES
+from contracts.clinical.news2 import COMPONENTS, RED
+from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS
+from contracts.records import (
+    SCHEMA_VERSION,
+    ActionKind,
+    AlarmEvent,
+    AlarmState,
+    AlertAction,
+    AlertTransition,
+    BedReadings,
+    BedScore,
+    Category,
+    News2,
+    News2Component,
+    OpenAlarm,
+    Priority,
+    Quality,
+    Reading,
+    ScoredVital,
+    ScoreFrame,
+    Source,
+    SourceOffset,
+    Tag,
+    Vital,
+    VitalsFrame,
+)
+from models.ward import alarms as machine
+from models.ward import news2
+from models.ward.alarms import Alarm, Breach
+from models.ward.policy import Limits, Policy
+from models.ward.state import ACTIONS_KEPT, INDEX, VITALS, BedState, VitalState, WardState, dump, load
+from models.ward.tagging import pressures_disagree, tag_of
+
+__all__ = ["BedState", "Outputs", "WardCore", "WardState"]
+
+OUTAGE_MS: Final = 2_500
+"""A longer pause between two records of a ward's log is an outage of the log (ticks come every second)."""
+CHECK_EVERY_MS: Final = 1_000
+LAG_JITTER_MS: Final = 2_000
+CUFF_MAX_MS: Final = 60_000
+CUFF_REST_MS: Final = 120_000
+CUFF_RECOVERY_MS: Final = 10_000
+PENDING_MAX_MS: Final = 60_000
+"""A pending alarm whose condition was not seen again for this long is forgotten."""
+
+_TAKEN: Final = frozenset({Quality.MEASURED, Quality.NO_SIGNAL})
+_USABLE: Final = frozenset({Tag.OK, Tag.CLOCK_SUSPECT})
+_SYSTOLIC: Final = INDEX[Vital.SYSTOLIC]
+_DIASTOLIC: Final = INDEX[Vital.DIASTOLIC]
+_MEAN: Final = INDEX[Vital.MEAN_PRESSURE]
+_SPO2: Final = INDEX[Vital.SPO2]
+_NEWS2: Final = tuple((vital, INDEX[vital]) for vital in COMPONENTS)
+
+
+class _Conditions(NamedTuple):
+    low: str
+    high: str
+    implausible: str
+    frozen: str
+    no_signal: str
+
+
+_CONDITIONS: Final = tuple(
+    _Conditions(*(f"{vital.value}_{word}" for word in ("low", "high", "implausible", "frozen", "no_signal")))
+    for vital in VITALS
+)
+_NEWS2_CONDITION: Final = "news2"
+_SILENCE: Final = "silence"
+_CLOCK: Final = "clock"
+
+
+class Outputs(NamedTuple):
+    """What one frame led to. ``scores`` is None when the frame touched no bed."""
+
+    scores: ScoreFrame | None
+    transitions: tuple[AlertTransition, ...]
+    readings: int
+    late: int
+    duplicates: int
+
+
+class _Rules(NamedTuple):
+    limits: tuple[Limits | None, ...]
+    spo2_scale: int
+
+
+class _Ward:
+    """Scratch space of one step: the beds being rewritten and the transitions told so far."""
+
+    def __init__(self, state: WardState, now_ms: int, source: SourceOffset, policy: str) -> None:
+        self.beds = dict(state.beds)
+        self.ward = state.ward
+        self.clock_ms = state.clock_ms
+        self.now_ms = now_ms
+        self.source = source
+        self.policy = policy
+        self.told: list[AlertTransition] = []
+        self.news2: dict[str, News2] = {}
+
+
+class WardCore:
+    """The core under one policy. Holds no state of any ward; rules of a patient are derived once and kept."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.policy_hash = policy.hash
+        self._rules: dict[tuple[str, str], _Rules] = {}
+        self._stale_ms = tuple(int(policy.stale_after_s[vital] * 1000) for vital in VITALS)
+        technical = policy.technical
+        self._frozen_ms = tuple(int(technical.frozen_after_s.get(vital, 0) * 1000) for vital in VITALS)
+        self._continuous = frozenset(INDEX[vital] for vital in technical.continuous)
+        self._no_signal_ms = int(technical.no_signal_after_s * 1000)
+        self._implausible_ms = int(technical.implausible_after_s * 1000)
+        self._clock_after_ms = int(technical.clock_after_s * 1000)
+        self._silence_ms = int(technical.silence_after_s * 1000)
+        self._relevant_ms = int(policy.alarm.relevant_s * 1000)
+        self._news2_delay_ms = int(policy.news2.delay_s * 1000)
+
+    def fresh(self, ward: str) -> WardState:
+        """The state of a ward of which nothing is known yet."""
+        return WardState(ward=ward, beds={})
+
+    def dump(self, state: WardState) -> bytes:
+        """The state as bytes, for a snapshot."""
+        return dump(state)
+
+    def load(self, raw: bytes) -> WardState:
+        """The state in those bytes; raises Poison when damaged or of another version."""
+        return load(raw)
+
+    def step(
+        self, state: WardState, frame: VitalsFrame, now_ms: int, source: SourceOffset
+    ) -> tuple[WardState, Outputs]:
+        """The ward after one record of its log.
+
+        ``frame`` holds readings, actions, or nothing (a clock tick); ``now_ms`` is the record's log time, which never
+        goes back (an earlier one counts as the last). ``state`` itself is not changed.
+        """
+        now_ms = max(now_ms, state.log_ms)
+        passed = now_ms - state.log_ms if state.log_ms else 0
+        clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else 0)
+        ward = _Ward(state, now_ms, source, self.policy_hash)
+        ward.clock_ms = clock_ms
+        actions = state.actions
+        readings = late = duplicates = 0
+        touched: list[str] = []
+
+        for action in frame.actions:
+            if action.action_id not in actions:
+                actions = (*actions[1 - ACTIONS_KEPT :], action.action_id)
+                self._act(ward, action)
+        for incoming in frame.beds:
+            before = ward.beds.get(incoming.patient)
+            bed = self._admit(ward, before, incoming, frame.at_ms)
+            seen_late, seen_twice = bed.late, bed.duplicates
+            ward.beds[incoming.patient] = bed = self._absorb(ward, bed, incoming, frame.at_ms)
+            readings += len(incoming.readings)
+            late += bed.late - seen_late
+            duplicates += bed.duplicates - seen_twice
+            touched.append(incoming.patient)
+
+        checked_ms = state.checked_ms
+        if now_ms - checked_ms >= CHECK_EVERY_MS:
+            checked_ms = now_ms
+            for patient, bed in tuple(ward.beds.items()):
+                if bed.alarms or clock_ms - bed.heard_clock_ms > self._silence_ms:
+                    ward.beds[patient] = self._pass_time(ward, bed)
+
+        scores = None
+        if touched:
+            scores = ScoreFrame(
+                version=SCHEMA_VERSION,
+                ward=frame.ward,
+                at_ms=frame.at_ms,
+                now_ms=now_ms,
+                source=source,
+                policy=self.policy_hash,
+                beds=tuple(self._score(ward, ward.beds[patient]) for patient in touched),
+            )
+        after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions)
+        return after, Outputs(scores, tuple(ward.told), readings, late, duplicates)
+
+    # -- admission ---------------------------------------------------------------------------------------------------
+
+    def _admit(self, ward: _Ward, bed: BedState | None, incoming: BedReadings, at_ms: int) -> BedState:
+        if bed is not None and bed.bed == incoming.bed:
+            return bed
+        for patient, other in tuple(ward.beds.items()):
+            if other.bed == incoming.bed and patient != incoming.patient:
+                self._release(ward, other, "bed given to another patient", None)
+        if bed is not None:
+            return msgspec.structs.replace(bed, bed=incoming.bed)
+        return BedState(incoming.bed, incoming.patient, ward.now_ms, ward.clock_ms, 0, (None,) * len(VITALS), {})
+
+    def _release(self, ward: _Ward, bed: BedState, note: str, action: AlertAction | None) -> None:
+        for alarm in bed.alarms.values():
+            if alarm.state is not AlarmState.PENDING:
+                self._tell(ward, bed, alarm, AlarmState.INACTIVE, AlarmEvent.CLEARED, ward.now_ms, action, note)
+        del ward.beds[bed.patient]
+
+    # -- readings ----------------------------------------------------------------------------------------------------
+
+    def _absorb(self, ward: _Ward, bed: BedState, incoming: BedReadings, frame_ms: int) -> BedState:
+        now_ms = ward.now_ms
+        rules = self._rules_of(ward.ward, bed.patient)
+        vitals = list(bed.vitals)
+        open_alarms = dict(bed.alarms)
+        newest_ms, late, duplicates = bed.newest_ms, bed.late, bed.duplicates
+        cuff_from_ms, cuff_until_ms = bed.cuff_from_ms, bed.cuff_until_ms
+        lag_ms, lag_since_ms, skewed = self._judge_clock(bed, incoming, frame_ms, now_ms)
+        pressures_new = False
+        found: list[int] = []
+
+        for reading in incoming.readings:
+            i = INDEX[reading.vital]
+            said_ms = frame_ms if reading.at_ms is None else reading.at_ms
+            ahead = said_ms - now_ms > FUTURE_TOLERANCE_MS
+            at_ms = now_ms if ahead or skewed else said_ms
+            if reading.quality is Quality.MEASURING:
+                if reading.source is Source.CUFF and at_ms - cuff_until_ms >= CUFF_REST_MS:
+                    cuff_from_ms, cuff_until_ms = at_ms, at_ms + CUFF_MAX_MS
+                continue
+            tag = tag_of(reading)
+            if tag is Tag.OK:
+                if ahead or skewed:
+                    tag = Tag.CLOCK_SUSPECT
+                elif i == _SPO2 and cuff_from_ms <= at_ms < cuff_until_ms and self._is_low(rules, i, reading.value):
+                    tag = Tag.CUFF_INTERFERENCE
+            elif tag is Tag.NO_SIGNAL and i == _SPO2 and cuff_from_ms <= at_ms < cuff_until_ms:
+                tag = Tag.CUFF_INTERFERENCE
+            if reading.source is Source.CUFF and cuff_from_ms <= at_ms < cuff_until_ms:
+                cuff_until_ms = min(cuff_until_ms, at_ms + CUFF_RECOVERY_MS)
+            previous = vitals[i]
+            if previous is not None and at_ms <= previous.at_ms:
+                if at_ms == previous.at_ms and reading.value == previous.value:
+                    duplicates += 1
+                else:
+                    late += 1
+                    if tag in _USABLE:
+                        self._recall(rules, open_alarms, i, previous, reading, at_ms)
+                continue
+            vitals[i] = self._next_vital(i, previous, reading, at_ms, tag)
+            newest_ms = max(newest_ms, at_ms)
+            pressures_new = pressures_new or i in (_SYSTOLIC, _DIASTOLIC, _MEAN)
+            found.append(i)
+
+        if pressures_new:
+            self._check_pressures(vitals)
+        after = BedState(
+            bed.bed,
+            bed.patient,
+            now_ms,
+            ward.clock_ms,
+            newest_ms,
+            tuple(vitals),
+            open_alarms,
+            lag_ms,
+            lag_since_ms,
+            skewed,
+            cuff_from_ms,
+            cuff_until_ms,
+            bed.quiet_until_ms,
+            bed.quiet_rank,
+            late,
+            duplicates,
+        )
+        if open_alarms:
+            self._calm(ward, after, _SILENCE, newest_ms)
+        for i in found:
+            current = vitals[i]
+            if current is not None:
+                vitals[i] = self._judge_vital(ward, after, rules, i, current)
+        self._judge_absence(ward, after, vitals)
+        self._judge_skew(ward, after, newest_ms)
+        ward.news2[bed.patient] = self._judge_news2(ward, after, rules, vitals, newest_ms)
+        return msgspec.structs.replace(after, vitals=tuple(vitals))
+
+    def _judge_clock(self, bed: BedState, incoming: BedReadings, frame_ms: int, now_ms: int) -> tuple[int, int, bool]:
+        """How far the device's clock is from the log's, since when steadily, and whether it is believed to be wrong."""
+        said_ms = max((r.at_ms for r in incoming.readings if r.at_ms is not None), default=frame_ms)
+        if any(r.at_ms is None for r in incoming.readings):
+            said_ms = max(said_ms, frame_ms)
+        lag_ms = now_ms - said_ms
+        steady = abs(lag_ms - bed.lag_ms) <= LAG_JITTER_MS and bed.lag_since_ms > 0
+        since_ms = bed.lag_since_ms if steady else now_ms
+        off = lag_ms > self._relevant_ms
+        return lag_ms, since_ms, off and now_ms - since_ms >= self._clock_after_ms
+
+    def _next_vital(self, i: int, previous: VitalState | None, reading: Reading, at_ms: int, tag: Tag) -> VitalState:
+        good_ms = at_ms if tag in _USABLE else (previous.good_ms if previous is not None else 0)
+        same_since_ms = at_ms
+        calm_low_ms = calm_high_ms = 0
+        if previous is not None:
+            calm_low_ms, calm_high_ms = previous.calm_low_ms, previous.calm_high_ms
+            if reading.value == previous.value and reading.quality in _TAKEN and previous.quality in _TAKEN:
+                same_since_ms = previous.same_since_ms
+        if self._frozen_ms[i] and tag in _USABLE and at_ms - same_since_ms >= self._frozen_ms[i]:
+            tag, good_ms = Tag.FROZEN, previous.good_ms if previous is not None else 0
+        return VitalState(
+            reading.value,
+            at_ms,
+            tag,
+            reading.quality,
+            reading.source,
+            good_ms,
+            same_since_ms,
+            calm_low_ms,
+            calm_high_ms,
+        )
+
+    def _check_pressures(self, vitals: list[VitalState | None]) -> None:
+        systolic, diastolic, mean = vitals[_SYSTOLIC], vitals[_DIASTOLIC], vitals[_MEAN]
+        if systolic is None or diastolic is None or systolic.at_ms != diastolic.at_ms:
+            return
+        if systolic.tag not in _USABLE or diastolic.tag not in _USABLE:
+            return
+        same_time = mean is not None and mean.at_ms == systolic.at_ms and mean.tag in _USABLE
+        mean_value = mean.value if mean is not None and same_time else None
+        if pressures_disagree(_number(systolic.value), _number(diastolic.value), _maybe_number(mean_value)):
+            for i in (_SYSTOLIC, _DIASTOLIC, _MEAN) if same_time else (_SYSTOLIC, _DIASTOLIC):
+                current = vitals[i]
+                if current is not None:
+                    vitals[i] = msgspec.structs.replace(current, tag=Tag.IMPLAUSIBLE)
+
+    @staticmethod
+    def _is_low(rules: _Rules, i: int, value: float | str | None) -> bool:
+        limits = rules.limits[i]
+        return limits is not None and limits.low is not None and _number(value) < limits.low
+
+    def _recall(
+        self,
+        rules: _Rules,
+        open_alarms: dict[str, Alarm],
+        i: int,
+        previous: VitalState,
+        reading: Reading,
+        at_ms: int,
+    ) -> None:
+        """A late reading never raises; it moves the start of a pending episode back when it belongs to it."""
+        limits = rules.limits[i]
+        if limits is None:
+            return
+        value = _number(reading.value)
+        for condition, beyond, calm_ms in (
+            (_CONDITIONS[i].low, limits.low is not None and value < limits.low, previous.calm_low_ms),
+            (_CONDITIONS[i].high, limits.high is not None and value > limits.high, previous.calm_high_ms),
+        ):
+            alarm = open_alarms.get(condition)
+            if beyond and alarm is not None and alarm.state is AlarmState.PENDING and calm_ms < at_ms < alarm.onset_ms:
+                open_alarms[condition] = msgspec.structs.replace(alarm, onset_ms=at_ms)
+
+    # -- judgements --------------------------------------------------------------------------------------------------
+
+    def _judge_vital(self, ward: _Ward, bed: BedState, rules: _Rules, i: int, current: VitalState) -> VitalState:
+        """Raises and ends the alarms of one new value; returns it with the time its limits were last calm."""
+        vital, tag, at_ms = VITALS[i], current.tag, current.at_ms
+        names = _CONDITIONS[i]
+        if tag not in _USABLE:
+            self._judge_fault(ward, bed, vital, names, current)
+            return current
+        if bed.alarms:
+            self._calm(ward, bed, names.implausible, at_ms)
+            self._calm(ward, bed, names.frozen, at_ms)
+        limits = rules.limits[i]
+        if limits is None:
+            return current
+        value = _number(current.value)
+        low_ms = self._judge_limit(ward, bed, vital, names.low, value, limits, current.calm_low_ms, at_ms)
+        high_ms = self._judge_limit(ward, bed, vital, names.high, value, limits, current.calm_high_ms, at_ms)
+        return VitalState(
+            current.value,
+            at_ms,
+            tag,
+            current.quality,
+            current.source,
+            current.good_ms,
+            current.same_since_ms,
+            low_ms,
+            high_ms,
+        )
+
+    def _judge_fault(self, ward: _Ward, bed: BedState, vital: Vital, names: _Conditions, current: VitalState) -> None:
+        at_ms, tag = current.at_ms, current.tag
+        short = CODES[vital].short
+        if tag is Tag.IMPLAUSIBLE or tag is Tag.UNIT_MISMATCH:
+            zero_pulse = vital is Vital.HEART_RATE and current.value == 0.0
+            priority = Priority.HIGH if zero_pulse else Priority.LOW
+            word = "zero: check patient and leads" if zero_pulse else tag.value.replace("_", " ")
+            breach = Breach(at_ms, priority, f"{short} {_show(vital, current.value)} {word}", vital, current.value)
+            self._breach(ward, bed, names.implausible, Category.TECHNICAL, breach, self._implausible_ms)
+        elif tag is Tag.FROZEN:
+            held_s = (at_ms - current.same_since_ms) // 1000
+            breach = Breach(at_ms, Priority.LOW, f"{short} frozen {held_s} s", vital, current.value)
+            self._breach(ward, bed, names.frozen, Category.TECHNICAL, breach, 0)
+
+    def _judge_limit(
+        self,
+        ward: _Ward,
+        bed: BedState,
+        vital: Vital,
+        condition: str,
+        value: float,
+        limits: Limits,
+        calm_ms: int,
+        at_ms: int,
+    ) -> int:
+        """Judges one side of one vital; returns when that side was last calm."""
+        low = condition.endswith("_low")
+        limit = limits.low if low else limits.high
+        if limit is None:
+            return calm_ms
+        beyond = value < limit if low else value > limit
+        if not beyond:
+            if bed.alarms:
+                back = value >= limit + limits.hysteresis if low else value <= limit - limits.hysteresis
+                alarm = bed.alarms.get(condition)
+                if alarm is not None and (back or alarm.state is AlarmState.PENDING):
+                    self._calm(ward, bed, condition, at_ms)
+            return at_ms
+        extreme = limits.extreme_low if low else limits.extreme_high
+        severe = extreme is not None and (value < extreme if low else value > extreme)
+        crossed = extreme if severe and extreme is not None else limit
+        message = f"{CODES[vital].short} {_show(vital, value)}{'<' if low else '>'}{_show(vital, crossed)}"
+        breach = Breach(at_ms, Priority.HIGH if severe else Priority.MEDIUM, message, vital, value, crossed)
+        delay_ms, severe_ms = int(limits.delay_s * 1000), int(limits.extreme_delay_s * 1000)
+        self._breach(ward, bed, condition, Category.PHYSIOLOGICAL, breach, delay_ms, severe_ms)
+        return calm_ms
+
+    def _judge_absence(self, ward: _Ward, bed: BedState, vitals: list[VitalState | None]) -> None:
+        """A continuous vital that was there and is not, while the bed speaks on."""
+        for i in self._continuous:
+            current = vitals[i]
+            if current is None:
+                continue
+            condition = _CONDITIONS[i].no_signal
+            since_ms = current.good_ms or current.same_since_ms
+            if bed.newest_ms - since_ms < self._no_signal_ms:
+                if bed.alarms and current.good_ms:
+                    self._calm(ward, bed, condition, bed.newest_ms)
+            elif current.tag is Tag.NO_SIGNAL or (current.tag in _USABLE and current.at_ms < bed.newest_ms):
+                breach = Breach(since_ms, Priority.LOW, f"{CODES[VITALS[i]].short} no signal", VITALS[i])
+                self._breach(ward, bed, condition, Category.TECHNICAL, breach, 0)
+
+    def _judge_skew(self, ward: _Ward, bed: BedState, newest_ms: int) -> None:
+        ahead = bed.lag_ms < -FUTURE_TOLERANCE_MS
+        if bed.skewed or (ahead and ward.now_ms - bed.lag_since_ms >= self._clock_after_ms):
+            seconds = -round(bed.lag_ms / 1000)
+            breach = Breach(bed.lag_since_ms, Priority.LOW, f"Device clock off by {seconds:+d} s")
+            self._breach(ward, bed, _CLOCK, Category.TECHNICAL, breach, 0)
+        elif bed.alarms and not ahead:
+            self._calm(ward, bed, _CLOCK, newest_ms)
+
+    def _judge_news2(
+        self, ward: _Ward, bed: BedState, rules: _Rules, vitals: list[VitalState | None], at_ms: int
+    ) -> News2:
+        """Scores NEWS2 and judges its certain part.
+
+        A total that sinks only because a component went missing is no recovery: then the alarm stays as it is.
+        """
+        values: dict[Vital, float | str] = {}
+        components = []
+        lost = False
+        for vital, i in _NEWS2:
+            current = vitals[i]
+            if current is None:
+                continue
+            if current.tag in _USABLE and current.value is not None and at_ms - current.at_ms <= self._stale_ms[i]:
+                values[vital] = current.value
+            else:
+                lost = True
+        low, high, red, each = news2.interval(values, rules.spo2_scale)
+        for (vital, i), points in zip(_NEWS2, each, strict=True):
+            current = vitals[i]
+            age_ms = None if current is None else at_ms - current.at_ms
+            components.append(News2Component(vital=vital, points=points, age_ms=age_ms))
+        score = News2(minimum=low, maximum=high, scale=rules.spo2_scale, single_red=red, components=tuple(components))
+        breach = self._news2_breach(low, each, at_ms)
+        if breach is not None:
+            delay_ms = self._news2_delay_ms
+            self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
+        elif bed.alarms and not lost:
+            self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
+        return score
+
+    def _news2_breach(self, low: int, each: tuple[int | None, ...], at_ms: int) -> Breach | None:
+        rule = self.policy.news2
+        if low >= rule.high_from:
+            return Breach(
+                at_ms, Priority.HIGH, f"NEWS2 {low}≥{rule.high_from}", None, float(low), float(rule.high_from)
+            )
+        if low >= rule.medium_from:
+            limit = float(rule.medium_from)
+            return Breach(at_ms, Priority.MEDIUM, f"NEWS2 {low}≥{rule.medium_from}", None, float(low), limit)
+        if RED in each:
+            red = ", ".join(CODES[v].short for (v, _), points in zip(_NEWS2, each, strict=True) if points == RED)
+            return Breach(at_ms, Priority.LOW, f"NEWS2 red score: {red}", None, float(low))
+        return None
+
+    # -- alarms ------------------------------------------------------------------------------------------------------
+
+    def _breach(
+        self,
+        ward: _Ward,
+        bed: BedState,
+        condition: str,
+        category: Category,
+        breach: Breach,
+        delay_ms: int,
+        severe_delay_ms: int | None = None,
+    ) -> None:
+        before = bed.alarms.get(condition)
+        physiological = category is Category.PHYSIOLOGICAL
+        may_raise = not physiological or ward.now_ms - breach.at_ms <= self._relevant_ms
+        severe_ms = delay_ms if severe_delay_ms is None else severe_delay_ms
+        after, event = machine.on_breach(before, condition, category, breach, delay_ms, severe_ms, may_raise)
+        bed.alarms[condition] = after
+        if event is None:
+            return
+        if after.alert_id is None:
+            ident = machine.alert_id(self.policy_hash, bed.patient, condition, after.onset_ms)
+            after = msgspec.structs.replace(after, alert_id=ident)
+        after = msgspec.structs.replace(after, signalled_ms=ward.now_ms, acked_ms=0, escalation=0, audio_until_ms=None)
+        rank = machine.RANK[after.priority]
+        if bed.quiet_until_ms > ward.now_ms and rank <= bed.quiet_rank:
+            after = msgspec.structs.replace(after, audio_until_ms=bed.quiet_until_ms)
+        bed.alarms[condition] = after
+        self._tell(ward, bed, after, after.state, event, breach.at_ms)
+        if bed.quiet_until_ms > ward.now_ms and rank > bed.quiet_rank:
+            self._break_pauses(ward, bed, breach.at_ms)
+
+    def _break_pauses(self, ward: _Ward, bed: BedState, at_ms: int) -> None:
+        """A higher priority breaks a pause: every paused alarm of the bed sounds again."""
+        for alarm in tuple(bed.alarms.values()):
+            if alarm.audio_until_ms is not None:
+                after = msgspec.structs.replace(alarm, audio_until_ms=None)
+                self._tell(ward, bed, after, after.state, AlarmEvent.AUDIO_RESUMED, at_ms)
+
+    def _calm(self, ward: _Ward, bed: BedState, condition: str, at_ms: int) -> None:
+        before = bed.alarms.get(condition)
+        if before is None:
+            return
+        after, event = machine.on_calm(before, self.policy.alarm.latch)
+        self._settle(ward, bed, before, after, event, at_ms)
+
+    def _pass_time(self, ward: _Ward, bed: BedState) -> BedState:
+        """What time alone changes: silence is raised, pauses end, alarms sound again and are escalated."""
+        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms))
+        silent_ms = ward.clock_ms - bed.heard_clock_ms
+        if silent_ms > self._silence_ms:
+            message = f"No data for {silent_ms // 1000} s"
+            breach = Breach(bed.newest_ms, Priority.MEDIUM, message)
+            self._breach(ward, bed, _SILENCE, Category.TECHNICAL, breach, 0)
+        for condition, alarm in tuple(bed.alarms.items()):
+            if alarm.state is AlarmState.PENDING:
+                if bed.newest_ms - alarm.breach_ms > PENDING_MAX_MS:
+                    del bed.alarms[condition]
+                continue
+            for event in machine.due(alarm, ward.now_ms, self.policy.alarm):
+                after = machine.on_time(bed.alarms[condition], event, ward.now_ms)
+                self._tell(ward, bed, after, after.state, event, ward.now_ms)
+        return bed
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    def _act(self, ward: _Ward, action: AlertAction) -> None:
+        bed = next((b for b in ward.beds.values() if b.bed == action.bed), None)
+        if bed is None:
+            return
+        if action.kind is ActionKind.STANDBY:
+            self._release(ward, bed, action.text or "standby", action)
+            return
+        chosen = [
+            alarm
+            for alarm in bed.alarms.values()
+            if alarm.state is not AlarmState.PENDING and action.alert_id in (None, alarm.alert_id)
+        ]
+        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms))
+        if action.kind is ActionKind.PAUSE_AUDIO:
+            bed = self._pause(ward, bed, chosen, action)
+        else:
+            for alarm in chosen:
+                self._act_on(ward, bed, alarm, action)
+            if action.kind is ActionKind.RESUME_AUDIO and action.alert_id is None:
+                bed = msgspec.structs.replace(bed, quiet_until_ms=0, quiet_rank=-1)
+        ward.beds[bed.patient] = bed
+
+    def _pause(self, ward: _Ward, bed: BedState, chosen: list[Alarm], action: AlertAction) -> BedState:
+        rule = self.policy.alarm
+        asked_s = rule.audio_pause_s if action.pause_s is None else action.pause_s
+        until_ms = ward.now_ms + int(min(max(asked_s, 1), rule.audio_pause_max_s) * 1000)
+        sounding = [alarm for alarm in chosen if alarm.state in (AlarmState.ACTIVE, AlarmState.LATCHED)]
+        for alarm in sounding:
+            after = msgspec.structs.replace(alarm, audio_until_ms=until_ms)
+            self._tell(ward, bed, after, after.state, AlarmEvent.AUDIO_PAUSED, ward.now_ms, action, action.text)
+        if not sounding:
+            return bed
+        rank = max(machine.RANK[alarm.priority] for alarm in sounding)
+        return msgspec.structs.replace(bed, quiet_until_ms=until_ms, quiet_rank=rank)
+
+    def _act_on(self, ward: _Ward, bed: BedState, alarm: Alarm, action: AlertAction) -> None:
+        after: Alarm | None = alarm
+        event: AlarmEvent | None = None
+        if action.kind is ActionKind.ACKNOWLEDGE:
+            after, event = machine.on_acknowledge(alarm, ward.now_ms)
+        elif action.kind is ActionKind.RESUME_AUDIO:
+            if alarm.audio_until_ms is not None:
+                after, event = msgspec.structs.replace(alarm, audio_until_ms=None), AlarmEvent.AUDIO_RESUMED
+        elif action.kind is ActionKind.ESCALATE:
+            after, event = msgspec.structs.replace(alarm, escalation=alarm.escalation + 1), AlarmEvent.ESCALATED
+        elif action.kind is ActionKind.NOTE:
+            event = AlarmEvent.NOTE
+        if event is not None:
+            self._settle(ward, bed, alarm, after, event, ward.now_ms, action, action.text)
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        ward: _Ward,
+        bed: BedState,
+        before: Alarm,
+        after: Alarm | None,
+        event: AlarmEvent | None,
+        at_ms: int,
+        action: AlertAction | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Puts ``after`` in the place of ``before`` and tells of it when there is something to tell."""
+        if after is None:
+            del bed.alarms[before.condition]
+            if event is not None:
+                self._tell(ward, bed, before, AlarmState.INACTIVE, event, at_ms, action, note)
+        else:
+            bed.alarms[before.condition] = after
+            if event is not None:
+                self._tell(ward, bed, after, after.state, event, at_ms, action, note)
+
+    def _tell(
+        self,
+        ward: _Ward,
+        bed: BedState,
+        alarm: Alarm,
+        state: AlarmState,
+        event: AlarmEvent,
+        at_ms: int,
+        action: AlertAction | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Writes one numbered transition of ``alarm`` into ``state`` and keeps the alarm unless it ended."""
+        if alarm.alert_id is None:
+            raise ValueError(f"{alarm.condition} of {bed.patient} is told before it was raised")
+        ward.told.append(
+            AlertTransition(
+                version=SCHEMA_VERSION,
+                alert_id=alarm.alert_id,
+                seq=alarm.seq,
+                ward=ward.ward,
+                bed=bed.bed,
+                patient=bed.patient,
+                condition=alarm.condition,
+                category=alarm.category,
+                priority=alarm.priority,
+                event=event,
+                state=state,
+                at_ms=at_ms,
+                onset_ms=alarm.onset_ms,
+                message=alarm.message,
+                source=ward.source,
+                policy=ward.policy,
+                vital=alarm.vital,
+                value=alarm.value,
+                limit=alarm.limit,
+                reading_ms=alarm.breach_ms,
+                actor=None if action is None else action.actor,
+                action_id=None if action is None else action.action_id,
+                audio_until_ms=alarm.audio_until_ms,
+                escalation=alarm.escalation,
+                note=note,
+            )
+        )
+        if state is not AlarmState.INACTIVE:
+            bed.alarms[alarm.condition] = msgspec.structs.replace(alarm, seq=alarm.seq + 1)
+
+    def _score(self, ward: _Ward, bed: BedState) -> BedScore:
+        at_ms = bed.newest_ms
+        stale_ms = self._stale_ms
+        values = []
+        for i, current in enumerate(bed.vitals):
+            if current is not None:
+                tag = current.tag
+                if tag in _USABLE and at_ms - current.at_ms > stale_ms[i]:
+                    tag = Tag.STALE
+                values.append(
+                    ScoredVital(
+                        vital=VITALS[i],
+                        value=current.value,
+                        at_ms=current.at_ms,
+                        tag=tag,
+                        quality=current.quality,
+                        source=current.source,
+                    )
+                )
+        return BedScore(
+            bed=bed.bed,
+            patient=bed.patient,
+            heard_ms=bed.heard_ms,
+            values=tuple(values),
+            news2=ward.news2[bed.patient],
+            alarms=tuple(_open(alarm) for alarm in bed.alarms.values()) if bed.alarms else (),
+            late=bed.late,
+            duplicates=bed.duplicates,
+        )
+
+    def _rules_of(self, ward: str, patient: str) -> _Rules:
+        rules = self._rules.get((ward, patient))
+        if rules is None:
+            limits = self.policy.limits_for(ward, patient)
+            rules = _Rules(tuple(limits.get(v) for v in VITALS), self.policy.spo2_scale_for(ward, patient))
+            self._rules[(ward, patient)] = rules
+        return rules
+
+
+def _open(alarm: Alarm) -> OpenAlarm:
+    return OpenAlarm(
+        condition=alarm.condition,
+        state=alarm.state,
+        priority=alarm.priority,
+        category=alarm.category,
+        alert_id=alarm.alert_id,
+        onset_ms=alarm.onset_ms,
+        audio_until_ms=alarm.audio_until_ms,
+    )
+
+
+def _number(value: float | str | None) -> float:
+    if isinstance(value, (int, float)):
+        return float(value)
+    raise TypeError(f"{value!r} is not a number")
+
+
+def _maybe_number(value: float | str | None) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _show(vital: Vital, value: float | str | None) -> str:
+    """The value at the precision it is recorded in."""
+    if isinstance(value, (int, float)):
+        decimals = CODES[vital].decimals
+        if abs(value) >= 1e6:
+            return f"{value:.3g}"
+        return f"{value:.{decimals}f}" if decimals else f"{round(value)}"
+    return "--" if value is None else value
