@@ -260,11 +260,12 @@ class WardCore:
 
         if pressures_new:
             self._check_pressures(vitals)
+        fresh = bool(found)  # a gateway that only repeats itself is not heard
         after = BedState(
             bed.bed,
             bed.patient,
-            now_ms,
-            ward.clock_ms,
+            now_ms if fresh else bed.heard_ms,
+            ward.clock_ms if fresh else bed.heard_clock_ms,
             newest_ms,
             tuple(vitals),
             open_alarms,
@@ -278,7 +279,7 @@ class WardCore:
             late,
             duplicates,
         )
-        if open_alarms:
+        if open_alarms and fresh:
             self._calm(ward, after, _SILENCE, newest_ms)
         for i in found:
             current = vitals[i]
