@@ -1,0 +1,1 @@
+"""How each real server is configured and asked whether it is well; one module a server."""

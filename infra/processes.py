@@ -1,0 +1,197 @@
+"""Every process of the topology, in one table: what it runs, what it needs, how to tell that it is well.
+
+up, down, status, logs, doctor, the demo, the test fixtures and the check of docker-compose.yml derive from here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from contracts.errors import Misconfigured
+from infra.launch import hdfs, influx, kafka
+from infra.launch.probes import http_answers
+from infra.site import Site
+
+Health = Callable[[Site], str | None]
+Profile = Literal["core", "demo"]
+
+
+def alive(_site: Site) -> str | None:
+    """Health of a process that only has to run."""
+    return None
+
+
+def python(*arguments: str) -> Callable[[Site], list[str]]:
+    """The command line of one of our own modules."""
+    return lambda _site: [sys.executable, "-m", *arguments]
+
+
+@dataclass(frozen=True)
+class Container:
+    """The same process in docker-compose.yml: its service and image (None is our own, from infra/Dockerfile)."""
+
+    image: str | None
+    heap_variable: str | None = None
+
+
+@dataclass(frozen=True)
+class Process:
+    """One program. ``once`` runs to its end; every other one is started again whenever it ends.
+
+    ``health`` answers None when well, else what is wrong. ``ready_s`` is how long a first start may take on a busy
+    machine. ``heap_mb`` bounds a Java heap. ``container`` is None where the official image does it itself.
+    """
+
+    name: str
+    does: str
+    command: Callable[[Site], list[str]]
+    health: Health = alive
+    needs: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    prepare: Callable[[Site], None] | None = None
+    fetches: tuple[str, ...] = ()
+    heap_mb: int | None = None
+    once: bool = False
+    profile: Profile = "core"
+    ready_s: float = 90.0
+    stop_s: float = 10.0
+    environ: Mapping[str, str] = field(default_factory=dict)
+    container: Container | None = None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether this is a fetched server rather than one of our own modules."""
+        return bool(self.fetches) and self.container != OWN
+
+
+OWN: Final = Container(None)
+
+PROCESSES: Final[tuple[Process, ...]] = (
+    Process(
+        "kafka",
+        "the log everything goes through",
+        kafka.command,
+        kafka.health,
+        ports=("kafka", "kafka_controller"),
+        prepare=kafka.prepare,
+        fetches=("kafka",),
+        heap_mb=kafka.HEAP_MB,
+        container=Container("apache/kafka:4.3.1", heap_variable="KAFKA_HEAP_OPTS"),
+    ),
+    Process(
+        "topics",
+        "makes the topics of contracts/topology.py",
+        python("infra.topics"),
+        needs=("kafka",),
+        once=True,
+        container=OWN,
+    ),
+    Process(
+        "namenode",
+        "HDFS: where files are",
+        hdfs.namenode_command,
+        hdfs.namenode_health,
+        ports=("namenode", "namenode_http"),
+        prepare=hdfs.prepare,
+        fetches=("hadoop",),
+        heap_mb=hdfs.HEAP_MB,
+        container=Container("apache/hadoop:3.5.0", heap_variable="HDFS_NAMENODE_OPTS"),
+    ),
+    Process(
+        "datanode",
+        "HDFS: the files",
+        hdfs.datanode_command,
+        hdfs.datanode_health,
+        needs=("namenode",),
+        ports=("datanode", "datanode_http", "datanode_ipc"),
+        fetches=("hadoop",),
+        heap_mb=hdfs.HEAP_MB,
+        container=Container("apache/hadoop:3.5.0", heap_variable="HDFS_DATANODE_OPTS"),
+    ),
+    Process(
+        "influxdb",
+        "trends and health as time series",
+        influx.command,
+        influx.health,
+        ports=("influx", "influx_rpc"),
+        prepare=influx.prepare,
+        fetches=("influxdb",),
+        container=Container("influxdb:2.7.12"),
+    ),
+    Process(
+        "influx-setup",
+        "makes InfluxDB's user and database",
+        python("infra.launch.influx"),
+        needs=("influxdb",),
+        once=True,
+    ),
+    Process(
+        "vitals",
+        "the Faust worker: validates, scores, raises alarms",
+        python("streams.worker"),
+        lambda site: http_answers(site.url("vitals_metrics") + "/metrics"),
+        needs=("topics",),
+        ports=("vitals_metrics",),
+        container=OWN,
+    ),
+    Process(
+        "feed",
+        "the live alert feed",
+        python("streams.feed.server"),
+        lambda site: http_answers(site.url("feed") + "/healthz"),
+        needs=("topics",),
+        ports=("feed",),
+        fetches=("web",),
+        container=OWN,
+    ),
+    Process(
+        "recordings",
+        "plays real ICU recordings",
+        python("producers.recordings"),
+        needs=("vitals", "feed"),
+        profile="demo",
+        container=OWN,
+    ),
+    Process(
+        "simulator",
+        "the simulated ward, with scripted deteriorations",
+        python("producers.ward"),
+        needs=("vitals", "feed"),
+        profile="demo",
+        container=OWN,
+    ),
+)
+
+BY_NAME: Final[Mapping[str, Process]] = {process.name: process for process in PROCESSES}
+PORTS: Final = tuple(port for process in PROCESSES for port in process.ports)
+PREFERRED_PORTS: Final = {"feed": 8800}
+
+
+def chosen(names: Iterable[str] | None = None, profile: Profile = "core") -> tuple[Process, ...]:
+    """The named processes and all they need, in start order; without names, those of the profile.
+
+    The demo profile includes core. Raises Misconfigured for a name that is not in the table.
+    """
+    wanted = set(names) if names is not None else {p.name for p in PROCESSES if p.profile in ("core", profile)}
+    if unknown := wanted - BY_NAME.keys():
+        raise Misconfigured(f"no process {', '.join(sorted(unknown))}; there are {', '.join(BY_NAME)}")
+    grown = set[str]()
+    while grown != wanted:
+        grown, wanted = wanted, wanted | {need for name in wanted for need in BY_NAME[name].needs}
+    return in_order(wanted)
+
+
+def in_order(names: Iterable[str]) -> tuple[Process, ...]:
+    """The named processes so that each comes after what it needs."""
+    ordered: list[Process] = []
+    left = [process for process in PROCESSES if process.name in set(names)]
+    while left:
+        ready = [p for p in left if not any(n in {other.name for other in left} for n in p.needs)]
+        if not ready:
+            raise Misconfigured(f"these processes need each other: {', '.join(p.name for p in left)}")
+        ordered += ready
+        left = [process for process in left if process not in ready]
+    return tuple(ordered)

@@ -1,0 +1,450 @@
+"""One running topology: up in order with health, down in reverse; for the CLI, demo and tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psutil
+
+from contracts.errors import Misconfigured, Transient, WardError
+from infra import site as sites
+from infra.fetch import java
+from infra.fetch.everything import fetch
+from infra.processes import BY_NAME, PORTS, PREFERRED_PORTS, PROCESSES, Process, Profile, chosen, in_order
+from infra.site import Site
+from infra.supervisor import MARK, Seen, end_group, living, seen_file, wanted_file
+
+POLL_S: Final = 0.1
+TAIL_LINES: Final = 15
+KEEP_LOG_BYTES: Final = 20_000_000
+CRASHES: Final = 4
+"""This many ends while starting, and waiting longer is no use."""
+
+INHERITED: Final = frozenset(
+    ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "CI")
+)
+"""All that a child takes over of the caller's environment; WARD_* settings are handed to our own processes besides."""
+
+Say = Callable[[str], None]
+
+
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ward status` tells of one process. ``state`` is healthy, unhealthy, restarting, stopped or done."""
+
+    name: str
+    state: str
+    does: str
+    detail: str | None = None
+    pid: int | None = None
+    restarts: int = 0
+    uptime_s: float | None = None
+    rss_mb: float | None = None
+    ports: dict[str, int] = {}
+
+
+def wait_until(met: Callable[[], bool], within_s: float) -> bool:
+    """Whether the condition is met before the time is over; asks ten times a second."""
+    pause, deadline = threading.Event(), time.monotonic() + within_s
+    while not met():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(POLL_S)
+    return True
+
+
+class Stack:
+    """The processes of one state folder. Every method may be called from another process than the one that said up."""
+
+    def __init__(self, state_dir: Path, cache_dir: Path, say: Say | None = None) -> None:
+        self.state = state_dir.resolve()
+        self.cache = cache_dir.resolve()
+        self.say: Say = say or (lambda line: None)
+        self._extra: dict[str, str] = {}
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], say: Say | None = None) -> Stack:
+        """The topology that the environment means: WARD_STATE_DIR and WARD_CACHE_DIR, or their defaults."""
+        return cls(sites.state_dir(environ), sites.cache_dir(environ), say)
+
+    # -- where it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def endpoints(self) -> dict[str, int]:
+        """The remembered ports, by name; empty before the first up."""
+        return sites.remembered(self.state)
+
+    def site(self) -> Site:
+        """The places and addresses, for whoever builds a command or a client. Raises Transient before the first up."""
+        if not self.endpoints:
+            raise Transient("nothing was ever started here: `./ward up` first")
+        return Site(self.cache, self.state, self.endpoints, None, sites.password(self.state), self._remembered_extra())
+
+    def environment(self) -> dict[str, str]:
+        """The WARD_* variables with which any client reaches this topology."""
+        return self.site().settings()
+
+    # -- up ------------------------------------------------------------------------------------------------------
+
+    def up(
+        self, names: Iterable[str] | None = None, profile: Profile = "core", extra_env: Mapping[str, str] | None = None
+    ) -> dict[str, float]:
+        """Start the named processes and what they need, and wait until each is healthy; seconds each took.
+
+        ``extra_env`` is added to the environment of our own processes and remembered. Fetches what is missing first.
+        Raises Transient with the tail of the log when a process does not get well in time.
+        """
+        if extra_env is not None:
+            self._extra = dict(extra_env)
+            sites.write_atomically(self.state / "extra.json", json.dumps(self._extra), mode=0o600)
+        processes = chosen(names, profile)
+        fetch(self.cache, sorted({item for p in processes for item in p.fetches}))
+        with sites.only_one(self.state / ".up.lock", "starting this topology"):
+            site = self._settle(java.find() if any(p.heap_mb for p in processes) else None)
+            return _Ascent(self, site, processes).run()
+
+    def _settle(self, java_program: Path | None) -> Site:
+        ports, running = self.endpoints, self._running()
+        lost = [
+            name for name in PORTS if name not in ports or not (_owner(name) in running or sites.is_free(ports[name]))
+        ]
+        for name in lost:
+            if name in ports:
+                self.say(f"port {ports[name]} of {name} is taken by another program; choosing a new one")
+        if lost:
+            kept = {name: port for name, port in ports.items() if name not in lost}
+            ports = kept | sites.free_ports(lost, avoid=kept.values(), prefer=PREFERRED_PORTS)
+            sites.write_atomically(self.state / "endpoints.json", json.dumps({"version": 1, "ports": ports}, indent=1))
+        return Site(self.cache, self.state, ports, java_program, sites.password(self.state), self._remembered_extra())
+
+    def _remembered_extra(self) -> dict[str, str]:
+        path = self.state / "extra.json"
+        if not self._extra and path.exists():
+            self._extra = dict(json.loads(path.read_text()))
+        return self._extra
+
+    # -- down ----------------------------------------------------------------------------------------------------
+
+    def down(self, names: Iterable[str] | None = None) -> list[str]:
+        """Stop everything, or the named processes and what needs them, in reverse order; the names stopped.
+
+        Also works when the supervisor is dead. Leaves no process of the topology behind.
+        """
+        running = self._running()
+        going = set(running) if names is None else _with_dependents(names) & set(running)
+        stopped = [process.name for process in reversed(in_order(going))]
+        waves = _waves(going)
+        for wave in reversed(waves):
+            self._want(lambda wanted, wave=wave: {n: s for n, s in wanted.items() if n not in wave})  # type: ignore[misc]  # early binding
+            self._await_end(wave)
+        if names is None:
+            self._want(lambda wanted: {})
+            self._end_supervisor()
+            self._end_strays()
+            seen_file(self.state).unlink(missing_ok=True)
+        return stopped
+
+    def _await_end(self, names: Sequence[str]) -> None:
+        patience = max((BY_NAME[n].stop_s for n in names), default=0.0) + 3.0
+        if self.supervised() and wait_until(lambda: not (self._running().keys() & set(names)), patience):
+            return
+        for name, row in self._seen().items():
+            if name in names and (process := living(row.pid, row.born)):
+                process.terminate()
+                psutil.wait_procs([process], timeout=BY_NAME[name].stop_s)
+                end_group(process.pid)
+
+    def _end_supervisor(self) -> None:
+        if not wait_until(lambda: not self.supervised(), 5.0):
+            pid, born = self._supervisor()
+            if process := living(pid, born):
+                process.kill()
+                psutil.wait_procs([process], timeout=5)
+        (self.state / "supervisor.json").unlink(missing_ok=True)
+
+    def _end_strays(self) -> None:
+        """End whatever still carries this topology's mark: started by it, forgotten by a killed supervisor."""
+        strays = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and process.environ().get(MARK) == str(self.state):
+                    process.kill()
+                    strays.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        psutil.wait_procs(strays, timeout=5)
+
+    # -- what is -------------------------------------------------------------------------------------------------
+
+    def status(self) -> list[ProcessState]:
+        """Every process of the table, as it is now; health is asked for anew."""
+        if not self.endpoints:
+            return [ProcessState(name=p.name, state="stopped", does=p.does) for p in PROCESSES]
+        site, seen, wanted = self.site(), self._seen(), self._wanted()
+        with ThreadPoolExecutor(len(PROCESSES)) as pool:
+            return list(
+                pool.map(lambda p: self._state_of(p, site, seen.get(p.name, Seen()), p.name in wanted), PROCESSES)
+            )
+
+    def _state_of(self, process: Process, site: Site, row: Seen, wanted: bool) -> ProcessState:
+        alive = living(row.pid, row.born)
+        state, detail = "stopped", None
+        if process.once:
+            state = "done" if (self.state / "done" / process.name).exists() else "stopped"
+        elif alive is not None:
+            detail = process.health(site)
+            state = "unhealthy" if detail else "healthy"
+        elif wanted:
+            state, detail = "restarting", f"ended with {row.last_exit}; see `ward logs {process.name}`"
+        return ProcessState(
+            name=process.name,
+            state=state,
+            does=process.does,
+            detail=detail,
+            pid=alive.pid if alive else None,
+            restarts=row.restarts,
+            uptime_s=round(time.time() - row.born, 1) if alive else None,
+            rss_mb=_rss_mb(alive) if alive else None,
+            ports={port: site.ports[port] for port in process.ports},
+        )
+
+    def supervised(self) -> bool:
+        """Whether a supervisor looks after this topology."""
+        return living(*self._supervisor()) is not None
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a running process, else None. Raises Misconfigured for an unknown name."""
+        if name not in BY_NAME:
+            raise Misconfigured(f"no process {name}; there are {', '.join(BY_NAME)}")
+        row = self._seen().get(name)
+        process = living(row.pid, row.born) if row else None
+        return process.pid if process else None
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to a running process; its id. Raises Transient if it does not run."""
+        pid = self.pid(name)
+        if pid is None:
+            raise Transient(f"{name} does not run")
+        os.kill(pid, number)
+        return pid
+
+    def await_return(self, name: str, killed: int, within_s: float = 60.0) -> float:
+        """Seconds until another process than ``killed`` runs under that name, healthy. Transient if none does."""
+        began, site = time.monotonic(), self.site()
+        if not wait_until(
+            lambda: self.pid(name) not in (None, killed) and BY_NAME[name].health(site) is None, within_s
+        ):
+            raise Transient(f"{name} is not back {within_s:.0f} s after it was killed\n{self.tail(name)}")
+        return time.monotonic() - began
+
+    def tail(self, name: str, lines: int = TAIL_LINES) -> str:
+        """The last lines of a process's log."""
+        log = self.state / "logs" / f"{name}.log"
+        if not log.exists():
+            return "(no log)"
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 400 * lines))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+    # -- the supervisor's files ----------------------------------------------------------------------------------
+
+    def _wanted(self) -> dict[str, Any]:
+        path = wanted_file(self.state)
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def _want(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        with sites.only_one(self.state / ".wanted.lock", "changing what should run"):
+            sites.write_atomically(wanted_file(self.state), json.dumps(change(self._wanted()), indent=1), mode=0o600)
+
+    def _seen(self) -> dict[str, Seen]:
+        path = seen_file(self.state)
+        return {name: Seen(**row) for name, row in json.loads(path.read_text()).items()} if path.exists() else {}
+
+    def _running(self) -> dict[str, Seen]:
+        return {name: row for name, row in self._seen().items() if living(row.pid, row.born)}
+
+    def _supervisor(self) -> tuple[int | None, float]:
+        path = self.state / "supervisor.json"
+        try:
+            row = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None, 0.0
+        return int(row["pid"]), float(row["born"])
+
+    def ensure_supervised(self) -> None:
+        """Start a supervisor if none looks after this topology; it outlives this process."""
+        if self.supervised():
+            return
+        log = self.state / "logs" / "supervisor.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "infra.supervisor", str(self.state)],
+                cwd=sites.CHECKOUT,
+                env=_child_environment(self.state),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            ).returncode = 0  # it is on its own; nobody waits for it
+        if not wait_until(self.supervised, 20.0):
+            raise WardError(f"the supervisor does not start\n{self.tail('supervisor')}")
+
+
+class _Ascent:
+    """One way up: starts what can start, waits until all is well."""
+
+    def __init__(self, stack: Stack, site: Site, processes: Sequence[Process]) -> None:
+        self.stack, self.site, self.processes = stack, site, processes
+        self.began = time.monotonic()
+        self.started: dict[str, float] = {}
+        self.well: dict[str, float] = {}
+        self.prepared: dict[str, Future[None]] = {}
+        self.running_once: dict[str, subprocess.Popen[bytes]] = {}
+        self.restarts: dict[str, int] = {}
+
+    def run(self) -> dict[str, float]:
+        """Climb; see Stack.up."""
+        pause = threading.Event()
+        try:
+            with ThreadPoolExecutor(4, thread_name_prefix="prepare") as pool:
+                while len(self.well) < len(self.processes):
+                    for process in self.processes:
+                        if process.name not in self.well and all(need in self.well for need in process.needs):
+                            self._advance(process, pool)
+                    pause.wait(POLL_S)
+        finally:
+            for child in self.running_once.values():
+                if child.poll() is None:
+                    child.kill()
+                child.wait()
+        return self.well
+
+    def _advance(self, process: Process, pool: ThreadPoolExecutor) -> None:
+        name = process.name
+        if name not in self.prepared:
+            self.prepared[name] = pool.submit(self._prepare, process)
+        elif self.prepared[name].done():
+            self.prepared[name].result()
+            if name not in self.started:
+                self.started[name] = time.monotonic()
+                self._start(process)
+            trouble = self._trouble(process)
+            if trouble is None:
+                self.well[name] = round(time.monotonic() - self.started[name], 2)
+                self.stack.say(f"{name:13} {'done' if process.once else 'healthy'} after {self.well[name]:.1f} s")
+            else:
+                self._give_up_when_hopeless(process, trouble)
+
+    def _prepare(self, process: Process) -> None:
+        if process.prepare is not None and self.stack.pid(process.name) is None:
+            process.prepare(self.site)
+
+    def _start(self, process: Process) -> None:
+        log = self.site.log(process.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > KEEP_LOG_BYTES:
+            shutil.move(log, log.with_suffix(".log.1"))
+        environ = _child_environment(self.stack.state)
+        if not process.is_server:
+            environ |= {name: value for name, value in os.environ.items() if name.startswith("WARD_")}
+            environ |= self.site.settings() | dict(process.environ)
+        argv = process.command(self.site)
+        spec = {
+            "argv": argv,
+            "env": environ,
+            "cwd": str(sites.CHECKOUT),
+            "log": str(log),
+            "stop_s": process.stop_s,
+        }
+        if process.once:
+            with log.open("ab") as out:
+                self.running_once[process.name] = subprocess.Popen(  # noqa: S603
+                    argv, env=environ, cwd=sites.CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                )
+            return
+        self.restarts[process.name] = self.stack._seen().get(process.name, Seen()).restarts  # noqa: SLF001
+        self.stack._want(lambda wanted: wanted | {process.name: _unless_same(wanted.get(process.name), spec)})  # noqa: SLF001
+
+    def _trouble(self, process: Process) -> str | None:
+        if process.once:
+            code = self.running_once[process.name].poll()
+            if code == 0:
+                sites.write_atomically(self.stack.state / "done" / process.name, "")
+                return None
+            return "it is not finished" if code is None else f"it ended with {code}"
+        self.stack.ensure_supervised()
+        row = self.stack._seen().get(process.name, Seen())  # noqa: SLF001
+        if living(row.pid, row.born) is None or row.spec != self.stack._wanted().get(process.name):  # noqa: SLF001
+            return "it does not run"
+        return process.health(self.site)
+
+    def _give_up_when_hopeless(self, process: Process, trouble: str) -> None:
+        waited = time.monotonic() - self.started[process.name]
+        row = self.stack._seen().get(process.name, Seen())  # noqa: SLF001
+        crashed = row.restarts - self.restarts.get(process.name, 0) >= CRASHES
+        failed = process.once and trouble.startswith("it ended")
+        if waited > process.ready_s or crashed or failed:
+            why = "it ends again and again" if crashed else trouble
+            raise Transient(
+                f"{process.name} is not ready after {waited:.0f} s: {why}\n"
+                f"--- end of {self.site.log(process.name)}\n{self.stack.tail(process.name)}"
+            )
+
+
+def _child_environment(state: Path) -> dict[str, str]:
+    """What every child inherits; the settings of our own processes come on top."""
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED}
+    return kept | {MARK: str(state), "PYTHONPATH": str(sites.CHECKOUT), "PYTHONUNBUFFERED": "1"}
+
+
+def _unless_same(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """The old specification where the new one means the same, so that another shell's PATH restarts nothing."""
+
+    def meaning(spec: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+        return spec["argv"], {name: value for name, value in spec["env"].items() if name.startswith("WARD_")}
+
+    return old if old is not None and meaning(old) == meaning(new) else new
+
+
+def _owner(port: str) -> str:
+    return next(p.name for p in PROCESSES if port in p.ports)
+
+
+def _with_dependents(names: Iterable[str]) -> set[str]:
+    chosen(names)
+    grown, going = set[str](), set(names)
+    while grown != going:
+        grown, going = going, going | {p.name for p in PROCESSES if going & set(p.needs)}
+    return going
+
+
+def _waves(names: Iterable[str]) -> list[list[str]]:
+    """The names in start order, those that may start together in one wave. One-shots carry their needs through."""
+    depth: dict[str, int] = {}
+    for process in in_order(BY_NAME):
+        depth[process.name] = 1 + max((depth[need] for need in process.needs), default=0)
+    going = set(names)
+    return [
+        wave
+        for level in sorted(set(depth.values()))
+        if (wave := [n for n in depth if depth[n] == level and n in going])
+    ]
+
+
+def _rss_mb(process: psutil.Process) -> float | None:
+    try:
+        return round(process.memory_info().rss / 2**20, 1)
+    except psutil.NoSuchProcess:
+        return None
