@@ -1,0 +1,75 @@
+"""The clock agent: once a second one tick into each owned partition of patient_vitals, so that silence has a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from contracts import codec
+from contracts.errors import Transient
+from contracts.records import SCHEMA_VERSION, VitalsFrame
+from contracts.topology import CLOCK_KEY, VITALS
+from streams.outbox import Outbox
+from streams.pulse import Pulse
+
+log = structlog.get_logger(__name__)
+
+LANE: Final = "clock"
+
+
+class Clock:
+    """Writes the ticks. A partition whose last tick is not acknowledged yet gets no second one: after an outage of the
+    broker there is one late tick, not a burst."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        owned: Callable[[], frozenset[int]],
+        pulse: Pulse,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._outbox = outbox
+        self._owned = owned
+        self._pulse = pulse
+        self._wall = wall
+        self._waiting: set[int] = set()
+        self._count = 0
+
+    async def tick(self) -> int:
+        """One tick to each owned partition that has none on its way; how many were sent."""
+        self._count += 1
+        frame = VitalsFrame(
+            version=SCHEMA_VERSION,
+            ward=CLOCK_KEY,
+            gateway=CLOCK_KEY,
+            seq=self._count,
+            at_ms=int(self._wall() * 1000),
+        )
+        value = codec.encode(frame)
+        due = sorted(self._owned() - self._waiting)
+        for partition in due:
+            self._waiting.add(partition)
+            await self._outbox.put(LANE, VITALS.name, CLOCK_KEY.encode(), value, partition, self._acked)
+        return len(due)
+
+    def _acked(self, metadata: Any) -> None:
+        self._waiting.discard(metadata.partition)
+        self._pulse.appended(metadata.partition, metadata.offset)
+
+    async def run(self, every_s: float) -> None:
+        """Tick for ever; a late round is not made up for."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            self._pulse.beat()
+            try:
+                await self.tick()
+            except Transient as failure:
+                log.error("the clock cannot write", failure=str(failure))
+                return
+            due = max(due + every_s, loop.time())
+            await asyncio.sleep(due - loop.time())
