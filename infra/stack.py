@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -174,16 +175,24 @@ class Stack:
         (self.state / "supervisor.json").unlink(missing_ok=True)
 
     def _end_strays(self) -> None:
-        """End whatever still carries this topology's mark: started by it, forgotten by a killed supervisor."""
-        strays = []
+        strays = self.strays()
+        for process in strays:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(strays, timeout=5)
+
+    def strays(self) -> list[psutil.Process]:
+        """What carries this topology's mark and is in no list: started by it, forgotten by a killed supervisor."""
+        known = {row.pid for row in self._running().values()} | {self._supervisor()[0], os.getpid()}
+        found = []
         for process in psutil.process_iter():
             try:
-                if process.pid != os.getpid() and process.environ().get(MARK) == str(self.state):
-                    process.kill()
-                    strays.append(process)
+                marked = process.environ().get(MARK) == str(self.state)
+                if marked and process.pid not in known and not known & {parent.pid for parent in process.parents()}:
+                    found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        psutil.wait_procs(strays, timeout=5)
+        return found
 
     # -- what is -------------------------------------------------------------------------------------------------
 
@@ -191,7 +200,7 @@ class Stack:
         """Every process of the table, as it is now; health is asked for anew."""
         if not self.endpoints:
             return [ProcessState(name=p.name, state="stopped", does=p.does) for p in PROCESSES]
-        site, seen, wanted = self.site(), self._seen(), self._wanted()
+        site, seen, wanted = self.site(), self._seen(), self.wanted()
         with ThreadPoolExecutor(len(PROCESSES)) as pool:
             return list(
                 pool.map(lambda p: self._state_of(p, site, seen.get(p.name, Seen()), p.name in wanted), PROCESSES)
@@ -259,13 +268,14 @@ class Stack:
 
     # -- the supervisor's files ----------------------------------------------------------------------------------
 
-    def _wanted(self) -> dict[str, Any]:
+    def wanted(self) -> dict[str, Any]:
+        """What should run, by name: the supervisor's orders."""
         path = wanted_file(self.state)
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def _want(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         with sites.only_one(self.state / ".wanted.lock", "changing what should run"):
-            sites.write_atomically(wanted_file(self.state), json.dumps(change(self._wanted()), indent=1), mode=0o600)
+            sites.write_atomically(wanted_file(self.state), json.dumps(change(self.wanted()), indent=1), mode=0o600)
 
     def _seen(self) -> dict[str, Seen]:
         path = seen_file(self.state)
@@ -386,7 +396,7 @@ class _Ascent:
             return "it is not finished" if code is None else f"it ended with {code}"
         self.stack.ensure_supervised()
         row = self.stack._seen().get(process.name, Seen())  # noqa: SLF001
-        if living(row.pid, row.born) is None or row.spec != self.stack._wanted().get(process.name):  # noqa: SLF001
+        if living(row.pid, row.born) is None or row.spec != self.stack.wanted().get(process.name):
             return "it does not run"
         return process.health(self.site)
 

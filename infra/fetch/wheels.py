@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,7 @@ WEB_FILES: Final = {
 
 def uv() -> str:
     """The uv program: the one that made this environment, else the one on PATH. Raises Misconfigured without one."""
-    beside = Path(sysconfig.get_path("scripts")) / "uv"
+    beside = Path(sys.prefix) / "uv"
     for candidate in (os.environ.get("UV"), str(beside), shutil.which("uv")):
         if candidate and Path(candidate).exists():
             return candidate

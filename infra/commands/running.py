@@ -1,0 +1,119 @@
+"""up, down, status, logs, fetch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Annotated
+
+import typer
+
+from contracts.errors import Misconfigured
+from infra.commands.output import AsJson, print_json, say, the_stack
+from infra.fetch.everything import ITEMS, missing
+from infra.fetch.everything import fetch as fetch_items
+from infra.processes import BY_NAME, Profile
+from infra.site import cache_dir
+from infra.stack import ProcessState
+
+NOT_FOUND, FINDINGS = 3, 6
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+Names = Annotated[list[str] | None, typer.Argument(help=f"Processes: {', '.join(BY_NAME)}. Default: the core ones.")]
+
+
+@app.command(epilog="Examples: ward up · ward up kafka · ward up --demo")
+def up(
+    names: Names = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The producers too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start processes and what they need; return when all are healthy."""
+    stack = the_stack()
+    profile: Profile = "demo" if demo else "core"
+    took = stack.up(names or None, profile)
+    if as_json:
+        print_json({"healthy_after_s": took, "endpoints": stack.endpoints})
+    else:
+        say(f"up. The feed: {stack.site().url('feed')}" if "feed" in took else "up")
+
+
+@app.command(epilog="Examples: ward down · ward down vitals")
+def down(names: Names = None, as_json: AsJson = False) -> None:
+    """Stop everything, or the named processes and what needs them."""
+    stopped = the_stack().down(names or None)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        say(f"stopped {', '.join(stopped)}" if stopped else "nothing ran")
+
+
+@app.command(epilog="Examples: ward status · ward status --json")
+def status(as_json: AsJson = False) -> None:
+    """What runs, how well, since when, on which port. Exit code 6 when something wanted is not well."""
+    stack = the_stack()
+    rows = stack.status()
+    if as_json:
+        print_json({"supervised": stack.supervised(), "processes": {row.name: row for row in rows}})
+    else:
+        _print_table(rows)
+    if any(row.state in ("unhealthy", "restarting") for row in rows):
+        raise typer.Exit(FINDINGS)
+
+
+def _print_table(rows: list[ProcessState]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("process", "state", "for", "restarts", "memory", "ports", box=None)
+    table.add_column("what it is", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        age = "" if row.uptime_s is None else f"{row.uptime_s:.0f} s"
+        memory = "" if row.rss_mb is None else f"{row.rss_mb:.0f} MB"
+        ports = " ".join(str(port) for port in row.ports.values()) if row.pid else ""
+        table.add_row(row.name, row.state, age, str(row.restarts or ""), memory, ports, row.detail or row.does)
+    Console().print(table)
+
+
+@app.command(epilog="Examples: ward logs kafka · ward logs vitals -f")
+def logs(
+    name: Annotated[str, typer.Argument(help="A process, or `supervisor`.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The last lines of a process's log. Exit code 3 when it has none."""
+    stack = the_stack()
+    if name not in (*BY_NAME, "supervisor"):
+        raise Misconfigured(f"no process {name}; there are {', '.join(BY_NAME)} and supervisor")
+    log = stack.state / "logs" / f"{name}.log"
+    if not log.exists():
+        say(f"{name} has no log yet: it never ran here")
+        raise typer.Exit(NOT_FOUND)
+    if as_json:
+        print_json({"name": name, "log": str(log), "lines": stack.tail(name, lines).splitlines()})
+    elif follow:
+        tail = shutil.which("tail") or "/usr/bin/tail"
+        raise typer.Exit(subprocess.run([tail, "-n", str(lines), "-F", str(log)], check=False).returncode)  # noqa: S603
+    else:
+        print(stack.tail(name, lines))
+
+
+@app.command(epilog="Examples: ward fetch · ward fetch kafka")
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(ITEMS)}. Default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Get everything the servers need into the cache; afterwards no command needs the network."""
+    wanted = names or list(ITEMS)
+    if unknown := set(wanted) - ITEMS.keys():
+        raise Misconfigured(f"cannot fetch {', '.join(sorted(unknown))}; there are {', '.join(ITEMS)}")
+    cache = cache_dir(os.environ)
+    already = [name for name in wanted if name not in missing(cache, wanted)]
+    took = fetch_items(cache, wanted)
+    if as_json:
+        print_json({"cache": str(cache), "fetched_s": took, "already_here": already})
+    else:
+        say(f"all there, in {cache}")
