@@ -1,0 +1,171 @@
+/** Puts the page together: sign in, open the stream, then one loop that draws what changed. */
+import { Actions } from "./actions.js";
+import { session, signOut } from "./api.js";
+import { Banner } from "./banner.js";
+import { Cover } from "./cover.js";
+import { h } from "./dom.js";
+import { Help } from "./help.js";
+import { t } from "./i18n.js";
+import { listen } from "./keys.js";
+import { Panel } from "./panel.js";
+import { askToken } from "./signin.js";
+import { Sound, soundingPriority } from "./sound.js";
+import { isLoud, Store, toneOf } from "./store.js";
+import { Stream } from "./stream.js";
+import { Trends } from "./strips.js";
+import { settings, Themes } from "./themes.js";
+import { Top } from "./top.js";
+import { Wall } from "./wall.js";
+
+const byId = (id) => document.getElementById(id);
+const TOAST_MS = 6000;
+const RETRY_MS = 2000;
+
+async function who() {
+  for (;;) {
+    try {
+      return (await session()) ?? (await askToken(byId("sign-in")));
+    } catch (unreachable) {
+      say(byId("say-soon"), unreachable.message);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+function say(region, words) {
+  region.textContent = "";
+  requestAnimationFrame(() => { region.textContent = words; });
+}
+
+let toastTimer = 0;
+function toast(words) {
+  clearTimeout(toastTimer);
+  byId("toast").replaceChildren(h("p", { text: words }));
+  toastTimer = setTimeout(() => byId("toast").replaceChildren(), TOAST_MS);
+}
+
+function start(user) {
+  byId("app").hidden = false;
+  const store = new Store();
+  const trends = new Trends();
+  const actions = new Actions(store, user);
+  const themes = new Themes();
+  const sound = new Sound(settings.volume);
+  const stream = new Stream(store);
+  const wall = new Wall(byId("wall"), store, trends, actions);
+  const panel = new Panel(byId("panel"), store, trends, actions);
+  const banner = new Banner(byId("banner"), store, actions);
+  const top = new Top(byId("top"), byId("foot"), store, user);
+  const cover = new Cover(byId("cover"), [byId("banner"), byId("main")]);
+  const help = new Help(byId("help"), settings, sound, themes, user);
+  let changed = true;
+
+  const bedOf = (alarm) => store.beds.get(`${alarm.ward}/${alarm.bed}`);
+  const worst = (bed) => bed.alarms.find(isLoud) ?? bed.worst;
+  const withBed = (then) => () => {
+    const bed = panel.open ? store.beds.get(panel.key) : wall.bed();
+    if (bed) then(bed);
+    else toast(t("act.pick"));
+  };
+  const showWhy = (bed, alarm = worst(bed)) => (alarm ? panel.why(bed, alarm) : toast(t("act.nothing", { bed: bed.tile.bed })));
+  const closePanel = () => {
+    panel.close();
+    if (wall.chosen) wall.choose(wall.chosen, true);
+  };
+  const pressSound = async () => {
+    if (sound.state === "none") toast(t("sound.none"));
+    else if (sound.state !== "armed") {
+      if (await sound.arm()) sound.selfTest();
+    } else if (sound.selfTest()) toast(t("sound.tested"));
+  };
+
+  actions.addEventListener("say", ({ detail }) => toast(detail));
+  banner.addEventListener("say", ({ detail }) => toast(detail));
+  banner.addEventListener("acknowledge", ({ detail: alarm }) => actions.acknowledge(bedOf(alarm), alarm));
+  banner.addEventListener("why", ({ detail: alarm }) => {
+    wall.choose(`${alarm.ward}/${alarm.bed}`, false);
+    showWhy(bedOf(alarm), alarm);
+  });
+  wall.addEventListener("open", ({ detail: bed }) => bed && panel.show(bed));
+  panel.addEventListener("why", ({ detail: alarm }) => showWhy(bedOf(alarm), alarm));
+  panel.addEventListener("close", closePanel);
+  top.addEventListener("sound", pressSound);
+  top.addEventListener("theme", () => { themes.next(); toast(t("theme.next", { theme: t(`theme.${themes.current}`) })); });
+  top.addEventListener("help", () => help.open());
+  top.addEventListener("ward", ({ detail: ward }) => {
+    panel.close();
+    trends.clear();
+    store.clear();
+    stream.open(ward);
+  });
+  help.addEventListener("test", pressSound);
+  help.addEventListener("out", async () => {
+    await signOut();
+    location.reload();
+  });
+  themes.addEventListener("change", () => { wall.repaint(); panel.repaint(); });
+  stream.addEventListener("signedout", () => location.reload());
+  sound.addEventListener("state", ({ detail: { lost } }) => {
+    changed = true;
+    if (lost) {
+      toast(t("sound.lost_said"));
+      say(byId("say-now"), t("sound.lost_said"));
+    }
+  });
+  store.addEventListener("alarm", ({ detail: { step, bed, loud, fresh } }) => {
+    changed = true;
+    if (!loud) return;
+    wall.resort();
+    const key = fresh ? "say.alarm" : "say.realarm";
+    const words = t(key, { priority: t(`priority.${toneOf(step)}`), bed: bed.tile.bed, message: step.message });
+    say(byId(step.priority === "high" ? "say-now" : "say-soon"), words);
+  });
+  for (const name of ["reset", "beds"]) store.addEventListener(name, () => { changed = true; });
+  actions.addEventListener("changed", () => { changed = true; });
+
+  listen(settings, {
+    move: (dx, dy) => wall.move(dx, dy),
+    open: withBed((bed) => panel.show(bed)),
+    back: () => { if (panel.open && panel.back()) closePanel(); },
+    acknowledge: withBed((bed) => actions.acknowledge(bed)),
+    pause: withBed((bed) => actions.pause(bed)),
+    why: withBed((bed) => showWhy(bed)),
+    sound: pressSound,
+    help: () => help.open(),
+  }, () => byId("help").open || cover.on);
+
+  let lastSecond = -1;
+  let open = [];
+  const draw = () => {
+    const second = Math.floor(performance.now() / 500);
+    const tick = second !== lastSecond;
+    lastSecond = second;
+    const health = stream.health();
+    const fell = cover.judge(health, store.logMs);
+    if (fell) say(byId("say-now"), t(`cover.${health.state}`));
+    if (changed || store.dirty.size) open = store.openAlarms();
+    const busy = changed || tick || store.dirty.size > 0;
+    changed = false;
+    if (!cover.on) wall.frame(tick);
+    if (busy) {
+      top.frame(open);
+      if (!cover.on) banner.frame(open);
+      panel.frame();
+      sound.want(cover.on ? "medium" : soundingPriority(open, store.nowMs()));
+      top.soundState(sound.state, sound.state === "armed" ? sound.wanted : null);
+    }
+    if (tick) top.second(health);
+    sound.tick();
+  };
+  const loop = () => {
+    draw();
+    requestAnimationFrame(loop);
+  };
+  requestAnimationFrame(loop);
+  // A hidden tab gets no animation frames; its alarms must sound all the same.
+  setInterval(() => { if (document.hidden) draw(); }, 1000);
+  stream.open("");
+  sound.tryArm();
+}
+
+start(await who());

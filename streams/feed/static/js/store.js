@@ -1,0 +1,165 @@
+/** What the page knows: beds, alarms, the log's clock. It only ever repeats what the feed said; it invents nothing. */
+
+const RANK = { high: 3, medium: 2, low: 1 };
+const STATE_RANK = { active: 3, latched: 2, acknowledged: 1 };
+const CLOSED_KEPT = 4000;
+const OPEN = new Set(["active", "acknowledged", "latched"]);
+const LOUD_EVENTS = new Set(["raised", "priority_raised", "realarmed", "escalated"]);
+
+export const bedKey = (ward, bed) => `${ward}/${bed}`;
+
+/** high, medium, low or technical: which mark, colour block and words an alarm gets. */
+export const toneOf = (alarm) => (alarm.category === "technical" ? "technical" : alarm.priority);
+
+/** Whether a person still has to take note of it. */
+export const isLoud = (alarm) => alarm.state === "active" || alarm.state === "latched";
+
+/** Most urgent first: priority, then state, physiological before technical, then the older one. */
+export function byUrgency(a, b) {
+  return RANK[b.priority] - RANK[a.priority] || STATE_RANK[b.state] - STATE_RANK[a.state] ||
+    (a.category === "technical") - (b.category === "technical") || a.onset_ms - b.onset_ms || (a.alert_id < b.alert_id ? -1 : 1);
+}
+
+export class Store extends EventTarget {
+  constructor() {
+    super();
+    this.wards = new Set();
+    this.policy = null;
+    this.clear();
+  }
+
+  /** Forgets beds and alarms, keeps wards and policy. */
+  clear() {
+    this.beds = new Map();
+    this.alarms = new Map();
+    this.closed = new Map();
+    this.dirty = new Set();
+    this.logMs = 0;
+    this.logAt = 0;
+    this.delayMs = null;
+  }
+
+  /** The log's time now, carried on between messages by the browser's own steady clock. */
+  nowMs() {
+    return this.logMs ? this.logMs + (performance.now() - this.logAt) : Date.now();
+  }
+
+  /** Takes note that the log has reached `ms`; true when it moved on. */
+  sawLog(ms) {
+    if (!(ms > this.logMs)) return false;
+    this.logMs = ms;
+    this.logAt = performance.now();
+    return true;
+  }
+
+  applyWall(wall) {
+    this.clear();
+    this.policy = wall.policy;
+    for (const ward of wall.wards) this.wards.add(ward);
+    for (const alarm of wall.alarms) {
+      if (!OPEN.has(alarm.state)) continue;
+      this.alarms.set(alarm.alert_id, alarm);
+      this.#join(alarm);
+    }
+    for (const tile of wall.beds) this.#put(tile);
+    for (const bed of this.beds.values()) this.#settle(bed);
+    this.dispatchEvent(new CustomEvent("reset"));
+  }
+
+  /** One ward's tiles; true when the log moved on. */
+  applyTiles(frame) {
+    const moved = this.sawLog(frame.now_ms);
+    const delay = frame.now_ms - frame.at_ms;
+    if (delay >= 0 && delay < 60000) this.delayMs = this.delayMs === null ? delay : this.delayMs * 0.9 + delay * 0.1;
+    if (!this.wards.has(frame.ward)) {
+      this.wards.add(frame.ward);
+      this.dispatchEvent(new CustomEvent("wards"));
+    }
+    for (const tile of frame.beds) this.#put(tile);
+    return moved;
+  }
+
+  /** One transition. Repeats and older ones change nothing. */
+  applyAlarm(step) {
+    const before = this.alarms.get(step.alert_id);
+    const seen = before?.seq ?? this.closed.get(step.alert_id) ?? -1;
+    if (step.seq <= seen) return;
+    const bed = this.#bed(step.ward, step.bed, step.patient);
+    if (OPEN.has(step.state)) {
+      this.alarms.set(step.alert_id, step);
+      this.closed.delete(step.alert_id);
+      this.#join(step);
+    } else {
+      this.alarms.delete(step.alert_id);
+      this.closed.set(step.alert_id, step.seq);
+      if (this.closed.size > CLOSED_KEPT) this.closed.delete(this.closed.keys().next().value);
+      bed.steps.delete(step.alert_id);
+    }
+    this.#settle(bed);
+    const loud = LOUD_EVENTS.has(step.event) && isLoud(step);
+    this.dispatchEvent(new CustomEvent("alarm", { detail: { step, bed, loud, fresh: !before } }));
+  }
+
+  /** All open alarms, most urgent first. */
+  openAlarms() {
+    const all = [];
+    for (const bed of this.beds.values()) all.push(...bed.alarms);
+    return all.sort(byUrgency);
+  }
+
+  /** Beds changed since the last call. */
+  takeDirty() {
+    const dirty = this.dirty;
+    this.dirty = new Set();
+    return dirty;
+  }
+
+  #bed(ward, name, patient) {
+    const key = bedKey(ward, name);
+    let bed = this.beds.get(key);
+    if (!bed) {
+      const tile = { ward, bed: name, patient, heard_ms: 0, at_ms: 0, values: {}, news2: null, alarms: [] };
+      bed = { key, tile, steps: new Map(), alarms: [], worst: null };
+      this.beds.set(key, bed);
+      this.dispatchEvent(new CustomEvent("beds"));
+    }
+    return bed;
+  }
+
+  #put(tile) {
+    const bed = this.#bed(tile.ward, tile.bed, tile.patient);
+    bed.tile = tile;
+    this.#settle(bed);
+  }
+
+  #join(step) {
+    this.#bed(step.ward, step.bed, step.patient).steps.set(step.alert_id, step);
+  }
+
+  /**
+   * The alarms of a bed: the transitions of the alerts topic. One that only the scores know of (its transition is
+   * still on the way) is shown too, by its condition: an alarm is never left out for want of a sentence.
+   */
+  #settle(bed) {
+    const alarms = [...bed.steps.values()];
+    for (const open of bed.tile.alarms ?? []) {
+      if (!OPEN.has(open.state) || !open.alert_id || bed.steps.has(open.alert_id) || this.closed.has(open.alert_id)) continue;
+      const { ward, bed: name, patient } = bed.tile;
+      alarms.push({ seq: -1, escalation: 0, ward, bed: name, patient, message: open.condition.replaceAll("_", " "), ...open });
+    }
+    bed.alarms = alarms.sort(byUrgency);
+    bed.worst = bed.alarms[0] ?? null;
+    this.dirty.add(bed.key);
+  }
+}
+
+/** Worst bed first: priority, state, the certain NEWS2, then its upper end, then the bed's name. */
+export function byWorst(a, b) {
+  const x = a.worst;
+  const y = b.worst;
+  return (y ? RANK[y.priority] : 0) - (x ? RANK[x.priority] : 0) ||
+    (y ? STATE_RANK[y.state] : 0) - (x ? STATE_RANK[x.state] : 0) ||
+    (b.tile.news2?.min ?? -1) - (a.tile.news2?.min ?? -1) ||
+    (b.tile.news2?.max ?? -1) - (a.tile.news2?.max ?? -1) ||
+    a.key.localeCompare(b.key, "en", { numeric: true });
+}
