@@ -13,7 +13,7 @@ import msgspec
 
 from contracts.clinical.codes import VITALS as CODES
 from contracts.clinical.news2 import COMPONENTS, RED
-from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS
+from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS, PLAUSIBLE
 from contracts.records import (
     SCHEMA_VERSION,
     ActionKind,
@@ -59,11 +59,26 @@ PENDING_MAX_MS: Final = 60_000
 
 _TAKEN: Final = frozenset({Quality.MEASURED, Quality.NO_SIGNAL})
 _USABLE: Final = frozenset({Tag.OK, Tag.CLOCK_SUSPECT})
+# the members that the hot path names, without the way through their class
+_OK: Final = Tag.OK
+_CLOCK_SUSPECT: Final = Tag.CLOCK_SUSPECT
+_NO_SIGNAL: Final = Tag.NO_SIGNAL
+_MEASURED: Final = Quality.MEASURED
+_MEASURING: Final = Quality.MEASURING
+_NO_VALUE: Final = Quality.NO_SIGNAL
+_CUFF: Final = Source.CUFF
 _SYSTOLIC: Final = INDEX[Vital.SYSTOLIC]
 _DIASTOLIC: Final = INDEX[Vital.DIASTOLIC]
 _MEAN: Final = INDEX[Vital.MEAN_PRESSURE]
 _SPO2: Final = INDEX[Vital.SPO2]
+_PRESSURES: Final = frozenset({_SYSTOLIC, _DIASTOLIC, _MEAN})
+_PLAUSIBLE: Final = tuple(PLAUSIBLE.get(vital) for vital in VITALS)
 _NEWS2: Final = tuple((vital, INDEX[vital]) for vital in COMPONENTS)
+_NEWS2_NOW: Final[tuple[dict[int | None, News2Component], ...]] = tuple(
+    {points: News2Component(vital=vital, points=points, age_ms=0) for points in (None, 0, 1, 2, 3)}
+    for vital in COMPONENTS
+)
+"""The components that were just measured, as most are, by place in the chart and points: made once and shared."""
 
 
 class _Conditions(NamedTuple):
@@ -95,6 +110,7 @@ class Outputs(NamedTuple):
 
 class _Rules(NamedTuple):
     limits: tuple[Limits | None, ...]
+    bounds: tuple[tuple[float | None, float | None] | None, ...]
     spo2_scale: int
 
 
@@ -122,7 +138,7 @@ class WardCore:
         self._stale_ms = tuple(int(policy.stale_after_s[vital] * 1000) for vital in VITALS)
         technical = policy.technical
         self._frozen_ms = tuple(int(technical.frozen_after_s.get(vital, 0) * 1000) for vital in VITALS)
-        self._continuous = frozenset(INDEX[vital] for vital in technical.continuous)
+        self._continuous = tuple(frozenset(INDEX[vital] for vital in technical.continuous))
         self._no_signal_ms = int(technical.no_signal_after_s * 1000)
         self._implausible_ms = int(technical.implausible_after_s * 1000)
         self._clock_after_ms = int(technical.clock_after_s * 1000)
@@ -165,7 +181,7 @@ class WardCore:
                 self._act(ward, action)
         for incoming in frame.beds:
             before = ward.beds.get(incoming.patient)
-            bed = self._admit(ward, before, incoming, frame.at_ms)
+            bed = before if before is not None and before.bed == incoming.bed else self._admit(ward, before, incoming)
             seen_late, seen_twice = bed.late, bed.duplicates
             ward.beds[incoming.patient] = bed = self._absorb(ward, bed, incoming, frame.at_ms)
             readings += len(incoming.readings)
@@ -189,16 +205,15 @@ class WardCore:
                 now_ms=now_ms,
                 source=source,
                 policy=self.policy_hash,
-                beds=tuple(self._score(ward, ward.beds[patient]) for patient in touched),
+                beds=tuple(self._score(ward, ward.beds[patient]) for patient in touched if patient in ward.beds),
             )
         after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions)
         return after, Outputs(scores, tuple(ward.told), readings, late, duplicates)
 
     # -- admission ---------------------------------------------------------------------------------------------------
 
-    def _admit(self, ward: _Ward, bed: BedState | None, incoming: BedReadings, at_ms: int) -> BedState:
-        if bed is not None and bed.bed == incoming.bed:
-            return bed
+    def _admit(self, ward: _Ward, bed: BedState | None, incoming: BedReadings) -> BedState:
+        """The bed of a patient who is new or was moved; whoever lay there before is released."""
         for patient, other in tuple(ward.beds.items()):
             if other.bed == incoming.bed and patient != incoming.patient:
                 self._release(ward, other, "bed given to another patient", None)
@@ -215,51 +230,106 @@ class WardCore:
     # -- readings ----------------------------------------------------------------------------------------------------
 
     def _absorb(self, ward: _Ward, bed: BedState, incoming: BedReadings, frame_ms: int) -> BedState:
+        """The bed after its readings.
+
+        This is where the worker spends its time, so it is one flat loop: readings inside their limits at a bed without
+        alarms, nearly all of them, are tagged and kept here and then need no judgement.
+        """
         now_ms = ward.now_ms
+        future_ms = now_ms + FUTURE_TOLERANCE_MS
         rules = self._rules_of(ward.ward, bed.patient)
-        vitals = list(bed.vitals)
+        bounds, frozen_ms = rules.bounds, self._frozen_ms
+        known = bed.vitals
+        vitals = list(known)
         open_alarms = dict(bed.alarms)
         newest_ms, late, duplicates = bed.newest_ms, bed.late, bed.duplicates
         cuff_from_ms, cuff_until_ms = bed.cuff_from_ms, bed.cuff_until_ms
         lag_ms, lag_since_ms, skewed = self._judge_clock(bed, incoming, frame_ms, now_ms)
         pressures_new = False
+        calm = not open_alarms
         found: list[int] = []
 
         for reading in incoming.readings:
             i = INDEX[reading.vital]
-            said_ms = frame_ms if reading.at_ms is None else reading.at_ms
-            ahead = said_ms - now_ms > FUTURE_TOLERANCE_MS
-            at_ms = now_ms if ahead or skewed else said_ms
-            if reading.quality is Quality.MEASURING:
-                if reading.source is Source.CUFF and at_ms - cuff_until_ms >= CUFF_REST_MS:
+            value, quality, source = reading.value, reading.quality, reading.source
+            at_ms = reading.at_ms
+            if at_ms is None:
+                at_ms = frame_ms
+            suspect = skewed or at_ms > future_ms
+            if suspect:
+                at_ms = now_ms
+            if quality is _MEASURING:
+                if source is _CUFF and at_ms - cuff_until_ms >= CUFF_REST_MS:
                     cuff_from_ms, cuff_until_ms = at_ms, at_ms + CUFF_MAX_MS
                 continue
-            tag = tag_of(reading)
-            if tag is Tag.OK:
-                if ahead or skewed:
-                    tag = Tag.CLOCK_SUSPECT
-                elif i == _SPO2 and cuff_from_ms <= at_ms < cuff_until_ms and self._is_low(rules, i, reading.value):
+
+            plausible = _PLAUSIBLE[i]
+            if (
+                value is not None
+                and plausible is not None
+                and reading.unit is None
+                and quality is not _NO_VALUE
+                and plausible[0] <= value <= plausible[1]  # type: ignore[operator]  # only consciousness is text
+            ):
+                tag = _OK
+            else:
+                tag = tag_of(reading)
+            if at_ms < cuff_until_ms and cuff_from_ms <= at_ms:
+                if i == _SPO2 and (tag is _NO_SIGNAL or (tag is _OK and not suspect and self._is_low(rules, i, value))):
                     tag = Tag.CUFF_INTERFERENCE
-            elif tag is Tag.NO_SIGNAL and i == _SPO2 and cuff_from_ms <= at_ms < cuff_until_ms:
-                tag = Tag.CUFF_INTERFERENCE
-            if reading.source is Source.CUFF and cuff_from_ms <= at_ms < cuff_until_ms:
-                cuff_until_ms = min(cuff_until_ms, at_ms + CUFF_RECOVERY_MS)
-            previous = vitals[i]
-            if previous is not None and at_ms <= previous.at_ms:
-                if at_ms == previous.at_ms and reading.value == previous.value:
-                    duplicates += 1
+                if source is _CUFF:
+                    cuff_until_ms = min(cuff_until_ms, at_ms + CUFF_RECOVERY_MS)
+            if suspect and tag is _OK:
+                tag = _CLOCK_SUSPECT
+
+            previous, kept = vitals[i], known[i]
+            same_since_ms, good_ms = at_ms, 0
+            if previous is not None:
+                if at_ms <= previous.at_ms:
+                    if at_ms == previous.at_ms and value == previous.value:
+                        duplicates += 1
+                    else:
+                        late += 1
+                        if tag in _USABLE:
+                            self._recall(rules, open_alarms, i, kept, reading, at_ms)
+                    continue
+                good_ms = previous.good_ms
+                if value == previous.value and quality in _TAKEN and previous.quality in _TAKEN:
+                    same_since_ms = previous.same_since_ms
+            calm_low_ms = calm_high_ms = 0
+            if kept is not None:
+                calm_low_ms, calm_high_ms = kept.calm_low_ms, kept.calm_high_ms
+            if tag is _OK or tag is _CLOCK_SUSPECT:
+                if frozen_ms[i] and at_ms - same_since_ms >= frozen_ms[i]:
+                    tag, calm = Tag.FROZEN, False
                 else:
-                    late += 1
-                    if tag in _USABLE:
-                        self._recall(rules, open_alarms, i, previous, reading, at_ms)
-                continue
-            vitals[i] = self._next_vital(i, previous, reading, at_ms, tag)
-            newest_ms = max(newest_ms, at_ms)
-            pressures_new = pressures_new or i in (_SYSTOLIC, _DIASTOLIC, _MEAN)
+                    good_ms = at_ms
+                    limits = bounds[i]
+                    if limits is not None:
+                        low, high = limits
+                        if low is not None:
+                            if value < low:  # type: ignore[operator]  # as above
+                                calm = False
+                            else:
+                                calm_low_ms = at_ms
+                        if high is not None:
+                            if value > high:  # type: ignore[operator]  # as above
+                                calm = False
+                            else:
+                                calm_high_ms = at_ms
+            else:
+                calm = False
+            vitals[i] = VitalState(
+                value, at_ms, tag, quality, source, good_ms, same_since_ms, calm_low_ms, calm_high_ms
+            )
+            if at_ms > newest_ms:
+                newest_ms = at_ms
+            if i in _PRESSURES:
+                pressures_new = True
             found.append(i)
 
-        if pressures_new:
-            self._check_pressures(vitals)
+        if pressures_new and self._disown_pressures(known, vitals, found):
+            calm = False
         fresh = bool(found)  # a gateway that only repeats itself is not heard
         after = BedState(
             bed.bed,
@@ -279,63 +349,57 @@ class WardCore:
             late,
             duplicates,
         )
-        if open_alarms and fresh:
-            self._calm(ward, after, _SILENCE, newest_ms)
-        for i in found:
-            current = vitals[i]
-            if current is not None:
-                vitals[i] = self._judge_vital(ward, after, rules, i, current)
-        self._judge_absence(ward, after, vitals)
-        self._judge_skew(ward, after, newest_ms)
-        ward.news2[bed.patient] = self._judge_news2(ward, after, rules, vitals, newest_ms)
-        return msgspec.structs.replace(after, vitals=tuple(vitals))
+        if not calm:
+            if fresh:
+                self._calm(ward, after, _SILENCE, newest_ms)
+            for i in found:
+                current = vitals[i]
+                if current is not None:
+                    self._judge_vital(ward, after, rules, i, current)
+        self._judge_absence(ward, after)
+        if skewed or open_alarms or lag_ms < -FUTURE_TOLERANCE_MS:
+            self._judge_skew(ward, after)
+        ward.news2[bed.patient] = self._judge_news2(ward, after, rules)
+        return after
 
     def _judge_clock(self, bed: BedState, incoming: BedReadings, frame_ms: int, now_ms: int) -> tuple[int, int, bool]:
         """How far the device's clock is from the log's, since when steadily, and whether it is believed to be wrong."""
-        said_ms = max((r.at_ms for r in incoming.readings if r.at_ms is not None), default=frame_ms)
-        if any(r.at_ms is None for r in incoming.readings):
-            said_ms = max(said_ms, frame_ms)
-        lag_ms = now_ms - said_ms
-        steady = abs(lag_ms - bed.lag_ms) <= LAG_JITTER_MS and bed.lag_since_ms > 0
+        said_ms = 0
+        for reading in incoming.readings:
+            at_ms = reading.at_ms
+            if at_ms is None:
+                at_ms = frame_ms
+            if at_ms > said_ms:
+                said_ms = at_ms
+        lag_ms = now_ms - (said_ms if incoming.readings else frame_ms)
+        steady = -LAG_JITTER_MS <= lag_ms - bed.lag_ms <= LAG_JITTER_MS and bed.lag_since_ms > 0
         since_ms = bed.lag_since_ms if steady else now_ms
         off = lag_ms > self._relevant_ms
         return lag_ms, since_ms, off and now_ms - since_ms >= self._clock_after_ms
 
-    def _next_vital(self, i: int, previous: VitalState | None, reading: Reading, at_ms: int, tag: Tag) -> VitalState:
-        good_ms = at_ms if tag in _USABLE else (previous.good_ms if previous is not None else 0)
-        same_since_ms = at_ms
-        calm_low_ms = calm_high_ms = 0
-        if previous is not None:
-            calm_low_ms, calm_high_ms = previous.calm_low_ms, previous.calm_high_ms
-            if reading.value == previous.value and reading.quality in _TAKEN and previous.quality in _TAKEN:
-                same_since_ms = previous.same_since_ms
-        if self._frozen_ms[i] and tag in _USABLE and at_ms - same_since_ms >= self._frozen_ms[i]:
-            tag, good_ms = Tag.FROZEN, previous.good_ms if previous is not None else 0
-        return VitalState(
-            reading.value,
-            at_ms,
-            tag,
-            reading.quality,
-            reading.source,
-            good_ms,
-            same_since_ms,
-            calm_low_ms,
-            calm_high_ms,
-        )
-
-    def _check_pressures(self, vitals: list[VitalState | None]) -> None:
+    def _disown_pressures(
+        self, known: tuple[VitalState | None, ...], vitals: list[VitalState | None], found: list[int]
+    ) -> bool:
+        """Whether the pressures of one time cannot belong together; then none of them is believed, nor its calm."""
         systolic, diastolic, mean = vitals[_SYSTOLIC], vitals[_DIASTOLIC], vitals[_MEAN]
         if systolic is None or diastolic is None or systolic.at_ms != diastolic.at_ms:
-            return
+            return False
         if systolic.tag not in _USABLE or diastolic.tag not in _USABLE:
-            return
+            return False
         same_time = mean is not None and mean.at_ms == systolic.at_ms and mean.tag in _USABLE
-        mean_value = mean.value if mean is not None and same_time else None
-        if pressures_disagree(_number(systolic.value), _number(diastolic.value), _maybe_number(mean_value)):
-            for i in (_SYSTOLIC, _DIASTOLIC, _MEAN) if same_time else (_SYSTOLIC, _DIASTOLIC):
-                current = vitals[i]
-                if current is not None:
-                    vitals[i] = msgspec.structs.replace(current, tag=Tag.IMPLAUSIBLE)
+        mean_value = _number(mean.value) if mean is not None and same_time else None
+        if not pressures_disagree(_number(systolic.value), _number(diastolic.value), mean_value):
+            return False
+        for i in (_SYSTOLIC, _DIASTOLIC, _MEAN) if same_time else (_SYSTOLIC, _DIASTOLIC):
+            current, kept = vitals[i], known[i]
+            if current is not None and i not in found:
+                vitals[i] = msgspec.structs.replace(current, tag=Tag.IMPLAUSIBLE)
+            elif current is not None:
+                low_ms, high_ms = (0, 0) if kept is None else (kept.calm_low_ms, kept.calm_high_ms)
+                vitals[i] = msgspec.structs.replace(
+                    current, tag=Tag.IMPLAUSIBLE, calm_low_ms=low_ms, calm_high_ms=high_ms
+                )
+        return True
 
     @staticmethod
     def _is_low(rules: _Rules, i: int, value: float | str | None) -> bool:
@@ -347,18 +411,19 @@ class WardCore:
         rules: _Rules,
         open_alarms: dict[str, Alarm],
         i: int,
-        previous: VitalState,
+        kept: VitalState | None,
         reading: Reading,
         at_ms: int,
     ) -> None:
         """A late reading never raises; it moves the start of a pending episode back when it belongs to it."""
         limits = rules.limits[i]
-        if limits is None:
+        if limits is None or not open_alarms:
             return
+        calm_low_ms, calm_high_ms = (0, 0) if kept is None else (kept.calm_low_ms, kept.calm_high_ms)
         value = _number(reading.value)
         for condition, beyond, calm_ms in (
-            (_CONDITIONS[i].low, limits.low is not None and value < limits.low, previous.calm_low_ms),
-            (_CONDITIONS[i].high, limits.high is not None and value > limits.high, previous.calm_high_ms),
+            (_CONDITIONS[i].low, limits.low is not None and value < limits.low, calm_low_ms),
+            (_CONDITIONS[i].high, limits.high is not None and value > limits.high, calm_high_ms),
         ):
             alarm = open_alarms.get(condition)
             if beyond and alarm is not None and alarm.state is AlarmState.PENDING and calm_ms < at_ms < alarm.onset_ms:
@@ -366,33 +431,21 @@ class WardCore:
 
     # -- judgements --------------------------------------------------------------------------------------------------
 
-    def _judge_vital(self, ward: _Ward, bed: BedState, rules: _Rules, i: int, current: VitalState) -> VitalState:
-        """Raises and ends the alarms of one new value; returns it with the time its limits were last calm."""
-        vital, tag, at_ms = VITALS[i], current.tag, current.at_ms
+    def _judge_vital(self, ward: _Ward, bed: BedState, rules: _Rules, i: int, current: VitalState) -> None:
+        """Raises and ends the alarms of one new value."""
+        vital, at_ms = VITALS[i], current.at_ms
         names = _CONDITIONS[i]
-        if tag not in _USABLE:
+        if current.tag not in _USABLE:
             self._judge_fault(ward, bed, vital, names, current)
-            return current
+            return
         if bed.alarms:
             self._calm(ward, bed, names.implausible, at_ms)
             self._calm(ward, bed, names.frozen, at_ms)
         limits = rules.limits[i]
-        if limits is None:
-            return current
-        value = _number(current.value)
-        low_ms = self._judge_limit(ward, bed, vital, names.low, value, limits, current.calm_low_ms, at_ms)
-        high_ms = self._judge_limit(ward, bed, vital, names.high, value, limits, current.calm_high_ms, at_ms)
-        return VitalState(
-            current.value,
-            at_ms,
-            tag,
-            current.quality,
-            current.source,
-            current.good_ms,
-            current.same_since_ms,
-            low_ms,
-            high_ms,
-        )
+        if limits is not None:
+            value = _number(current.value)
+            self._judge_limit(ward, bed, vital, names.low, value, limits, at_ms)
+            self._judge_limit(ward, bed, vital, names.high, value, limits, at_ms)
 
     def _judge_fault(self, ward: _Ward, bed: BedState, vital: Vital, names: _Conditions, current: VitalState) -> None:
         at_ms, tag = current.at_ms, current.tag
@@ -416,14 +469,13 @@ class WardCore:
         condition: str,
         value: float,
         limits: Limits,
-        calm_ms: int,
         at_ms: int,
-    ) -> int:
-        """Judges one side of one vital; returns when that side was last calm."""
+    ) -> None:
+        """Judges one side of one vital."""
         low = condition.endswith("_low")
         limit = limits.low if low else limits.high
         if limit is None:
-            return calm_ms
+            return
         beyond = value < limit if low else value > limit
         if not beyond:
             if bed.alarms:
@@ -431,7 +483,7 @@ class WardCore:
                 alarm = bed.alarms.get(condition)
                 if alarm is not None and (back or alarm.state is AlarmState.PENDING):
                     self._calm(ward, bed, condition, at_ms)
-            return at_ms
+            return
         extreme = limits.extreme_low if low else limits.extreme_high
         severe = extreme is not None and (value < extreme if low else value > extreme)
         crossed = extreme if severe and extreme is not None else limit
@@ -439,57 +491,61 @@ class WardCore:
         breach = Breach(at_ms, Priority.HIGH if severe else Priority.MEDIUM, message, vital, value, crossed)
         delay_ms, severe_ms = int(limits.delay_s * 1000), int(limits.extreme_delay_s * 1000)
         self._breach(ward, bed, condition, Category.PHYSIOLOGICAL, breach, delay_ms, severe_ms)
-        return calm_ms
 
-    def _judge_absence(self, ward: _Ward, bed: BedState, vitals: list[VitalState | None]) -> None:
+    def _judge_absence(self, ward: _Ward, bed: BedState) -> None:
         """A continuous vital that was there and is not, while the bed speaks on."""
+        vitals, newest_ms, no_signal_ms = bed.vitals, bed.newest_ms, self._no_signal_ms
         for i in self._continuous:
             current = vitals[i]
             if current is None:
                 continue
             condition = _CONDITIONS[i].no_signal
             since_ms = current.good_ms or current.same_since_ms
-            if bed.newest_ms - since_ms < self._no_signal_ms:
+            if newest_ms - since_ms < no_signal_ms:
                 if bed.alarms and current.good_ms:
-                    self._calm(ward, bed, condition, bed.newest_ms)
-            elif current.tag is Tag.NO_SIGNAL or (current.tag in _USABLE and current.at_ms < bed.newest_ms):
+                    self._calm(ward, bed, condition, newest_ms)
+            elif current.tag is Tag.NO_SIGNAL or (current.tag in _USABLE and current.at_ms < newest_ms):
                 breach = Breach(since_ms, Priority.LOW, f"{CODES[VITALS[i]].short} no signal", VITALS[i])
                 self._breach(ward, bed, condition, Category.TECHNICAL, breach, 0)
 
-    def _judge_skew(self, ward: _Ward, bed: BedState, newest_ms: int) -> None:
+    def _judge_skew(self, ward: _Ward, bed: BedState) -> None:
         ahead = bed.lag_ms < -FUTURE_TOLERANCE_MS
         if bed.skewed or (ahead and ward.now_ms - bed.lag_since_ms >= self._clock_after_ms):
             seconds = -round(bed.lag_ms / 1000)
             breach = Breach(bed.lag_since_ms, Priority.LOW, f"Device clock off by {seconds:+d} s")
             self._breach(ward, bed, _CLOCK, Category.TECHNICAL, breach, 0)
         elif bed.alarms and not ahead:
-            self._calm(ward, bed, _CLOCK, newest_ms)
+            self._calm(ward, bed, _CLOCK, bed.newest_ms)
 
-    def _judge_news2(
-        self, ward: _Ward, bed: BedState, rules: _Rules, vitals: list[VitalState | None], at_ms: int
-    ) -> News2:
+    def _judge_news2(self, ward: _Ward, bed: BedState, rules: _Rules) -> News2:
         """Scores NEWS2 and judges its certain part.
 
         A total that sinks only because a component went missing is no recovery: then the alarm stays as it is.
         """
-        values: dict[Vital, float | str] = {}
-        components = []
+        vitals, at_ms, stale_ms = bed.vitals, bed.newest_ms, self._stale_ms
+        values: list[float | str | None] = []
+        ages_ms: list[int | None] = []
         lost = False
-        for vital, i in _NEWS2:
+        for _, i in _NEWS2:
             current = vitals[i]
             if current is None:
+                values.append(None)
+                ages_ms.append(None)
                 continue
-            if current.tag in _USABLE and current.value is not None and at_ms - current.at_ms <= self._stale_ms[i]:
-                values[vital] = current.value
-            else:
-                lost = True
-        low, high, red, each = news2.interval(values, rules.spo2_scale)
-        for (vital, i), points in zip(_NEWS2, each, strict=True):
-            current = vitals[i]
-            age_ms = None if current is None else at_ms - current.at_ms
-            components.append(News2Component(vital=vital, points=points, age_ms=age_ms))
+            age_ms = at_ms - current.at_ms
+            value = current.value
+            tag = current.tag
+            if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None or age_ms > stale_ms[i]:
+                value, lost = None, True
+            values.append(value)
+            ages_ms.append(age_ms)
+        low, high, red, each = news2.total(values, rules.spo2_scale)
+        components = [
+            now[points] if age_ms == 0 else News2Component(vital=vital, points=points, age_ms=age_ms)
+            for (vital, _), now, points, age_ms in zip(_NEWS2, _NEWS2_NOW, each, ages_ms, strict=True)
+        ]
         score = News2(minimum=low, maximum=high, scale=rules.spo2_scale, single_red=red, components=tuple(components))
-        breach = self._news2_breach(low, each, at_ms)
+        breach = self._news2_breach(low, each, at_ms) if red or low >= self.policy.news2.medium_from else None
         if breach is not None:
             delay_ms = self._news2_delay_ms
             self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
@@ -697,19 +753,18 @@ class WardCore:
             bed.alarms[alarm.condition] = msgspec.structs.replace(alarm, seq=alarm.seq + 1)
 
     def _score(self, ward: _Ward, bed: BedState) -> BedScore:
-        at_ms = bed.newest_ms
-        stale_ms = self._stale_ms
+        newest_ms = bed.newest_ms
         values = []
-        for i, current in enumerate(bed.vitals):
+        for vital, current, stale_ms in zip(VITALS, bed.vitals, self._stale_ms, strict=True):
             if current is not None:
-                tag = current.tag
-                if tag in _USABLE and at_ms - current.at_ms > stale_ms[i]:
+                at_ms, tag = current.at_ms, current.tag
+                if newest_ms - at_ms > stale_ms and tag in _USABLE:
                     tag = Tag.STALE
                 values.append(
                     ScoredVital(
-                        vital=VITALS[i],
+                        vital=vital,
                         value=current.value,
-                        at_ms=current.at_ms,
+                        at_ms=at_ms,
                         tag=tag,
                         quality=current.quality,
                         source=current.source,
@@ -730,7 +785,9 @@ class WardCore:
         rules = self._rules.get((ward, patient))
         if rules is None:
             limits = self.policy.limits_for(ward, patient)
-            rules = _Rules(tuple(limits.get(v) for v in VITALS), self.policy.spo2_scale_for(ward, patient))
+            ordered = tuple(limits.get(v) for v in VITALS)
+            bounds = tuple(None if each is None else (each.low, each.high) for each in ordered)
+            rules = _Rules(ordered, bounds, self.policy.spo2_scale_for(ward, patient))
             self._rules[(ward, patient)] = rules
         return rules
 
@@ -751,10 +808,6 @@ def _number(value: float | str | None) -> float:
     if isinstance(value, (int, float)):
         return float(value)
     raise TypeError(f"{value!r} is not a number")
-
-
-def _maybe_number(value: float | str | None) -> float | None:
-    return None if value is None else _number(value)
 
 
 def _show(vital: Vital, value: float | str | None) -> str:

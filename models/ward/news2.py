@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor
-from typing import Final
+from typing import Any, Final
 
 from contracts.clinical import news2 as chart
 from contracts.records import Vital
@@ -35,6 +35,18 @@ _TEMPERATURE: Final = _table(chart.TEMPERATURE, 10, 20, 50)
 def _look_up(table: tuple[int, tuple[int, ...]], step: int) -> int:
     first, points = table
     return points[min(max(step - first, 0), len(points) - 1)]
+
+
+def _usual(table: tuple[int, tuple[int, ...]], per_unit: int = 1) -> dict[float, int]:
+    """The points of every value in recorded precision, for a look-up without rounding."""
+    first, points = table
+    return {(first + n) / per_unit: each for n, each in enumerate(points)}
+
+
+_USUAL_RESPIRATION: Final = _usual(_RESPIRATION)
+_USUAL_SYSTOLIC: Final = _usual(_SYSTOLIC)
+_USUAL_PULSE: Final = _usual(_PULSE)
+_USUAL_TEMPERATURE: Final = _usual(_TEMPERATURE, 10)
 
 
 def respiration_points(per_min: float) -> int:
@@ -98,39 +110,68 @@ def interval(values: dict[Vital, float | str], scale: int) -> tuple[int, int, bo
     >>> interval({Vital.RESPIRATION: 25.0}, 1)
     (3, 20, True, (3, None, None, None, None, None, None))
     """
-    respiration = values.get(Vital.RESPIRATION)
-    spo2 = values.get(Vital.SPO2)
-    oxygen = values.get(Vital.SUPPLEMENTAL_OXYGEN)
-    systolic = values.get(Vital.SYSTOLIC)
-    pulse = values.get(Vital.HEART_RATE)
-    awake = values.get(Vital.CONSCIOUSNESS)
-    temperature = values.get(Vital.TEMPERATURE)
+    return total([values.get(vital) for vital in chart.COMPONENTS], scale)
 
-    rr_points = None if respiration is None else respiration_points(float(respiration))
-    sbp_points = None if systolic is None else systolic_points(float(systolic))
-    hr_points = None if pulse is None else pulse_points(float(pulse))
-    acvpu_points = None if awake is None else consciousness_points(str(awake))
-    temp_points = None if temperature is None else temperature_points(float(temperature))
-    oxygen_points = None if oxygen is None else (chart.OXYGEN_POINTS if float(oxygen) > 0 else 0)
 
-    low = high = 0
-    for points, worst in ((rr_points, 3), (sbp_points, 3), (hr_points, 3), (acvpu_points, 3), (temp_points, 3)):
-        low += 0 if points is None else points
-        high += worst if points is None else points
+def total(values: Sequence[Any], scale: int) -> tuple[int, int, bool, tuple[int | None, ...]]:
+    """``interval`` of a value a component, in the chart's order; None is missing.
 
-    on_oxygen = (True, False) if oxygen is None else (float(oxygen) > 0,)
-    totals = []
-    spo2_seen = []
-    for breathing_oxygen in on_oxygen:
-        extra = chart.OXYGEN_POINTS if breathing_oxygen else 0
-        if spo2 is None:
-            totals += [extra, extra + chart.RED]
-        else:
-            points = spo2_points(float(spo2), scale, breathing_oxygen)
-            spo2_seen.append(points)
-            totals.append(extra + points)
-    low += min(totals)
-    high += max(totals)
-    certain = spo2_seen[0] if spo2_seen and min(spo2_seen) == max(spo2_seen) else None
+    >>> total([16.0, 97.0, 0.0, 120.0, 70.0, "A", None], 1)
+    (0, 3, False, (0, 0, 0, 0, 0, 0, None))
+    """
+    respiration, spo2, oxygen, systolic, pulse, awake, temperature = values
+    low = missing = 0
+    rr_points = sbp_points = hr_points = acvpu_points = temp_points = None
+    if respiration is None:
+        missing = 3
+    else:
+        rr_points = _USUAL_RESPIRATION.get(respiration)
+        if rr_points is None:
+            rr_points = respiration_points(respiration)
+        low = rr_points
+    if systolic is None:
+        missing += 3
+    else:
+        sbp_points = _USUAL_SYSTOLIC.get(systolic)
+        if sbp_points is None:
+            sbp_points = systolic_points(systolic)
+        low += sbp_points
+    if pulse is None:
+        missing += 3
+    else:
+        hr_points = _USUAL_PULSE.get(pulse)
+        if hr_points is None:
+            hr_points = pulse_points(pulse)
+        low += hr_points
+    if awake is None:
+        missing += 3
+    else:
+        acvpu_points = chart.CONSCIOUSNESS[awake]
+        low += acvpu_points
+    if temperature is None:
+        missing += 3
+    else:
+        temp_points = _USUAL_TEMPERATURE.get(temperature)
+        if temp_points is None:
+            temp_points = temperature_points(temperature)
+        low += temp_points
+
+    oxygen_points = None if oxygen is None else (chart.OXYGEN_POINTS if oxygen > 0 else 0)
+    if oxygen_points is not None and spo2 is not None:
+        points = spo2_points(spo2, scale, oxygen_points > 0)
+        certain: int | None = points
+        least = most = oxygen_points + points
+    else:
+        certain, least, most = _oxygenation(spo2, oxygen_points, scale)
     each = (rr_points, certain, oxygen_points, sbp_points, hr_points, acvpu_points, temp_points)
-    return low, high, chart.RED in each, each
+    return low + least, low + missing + most, chart.RED in each, each
+
+
+def _oxygenation(spo2: float | None, oxygen_points: int | None, scale: int) -> tuple[int | None, int, int]:
+    """(points of SpO2 where certain, least, most of SpO2 and oxygen together) when one of them is missing."""
+    ways = (chart.OXYGEN_POINTS, 0) if oxygen_points is None else (oxygen_points,)
+    if spo2 is None:
+        return None, min(ways), max(ways) + chart.RED
+    seen = [spo2_points(spo2, scale, extra > 0) for extra in ways]
+    totals = [extra + points for extra, points in zip(ways, seen, strict=True)]
+    return seen[0] if min(seen) == max(seen) else None, min(totals), max(totals)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from contracts.clinical.codes import UNIT_ALIASES, VITALS
 from contracts.clinical.plausibility import NO_SIGNAL_VALUES, PLAUSIBLE, PULSE_PRESSURE_FLOOR
 from contracts.records import Quality, Reading, Tag
 
-_UNITS = {vital: code.ucum for vital, code in VITALS.items()}
+_UNITS: Final = {vital: code.ucum for vital, code in VITALS.items()}
 
 
 def tag_of(reading: Reading) -> Tag:
@@ -39,5 +41,7 @@ def pressures_disagree(systolic: float, diastolic: float, mean: float | None) ->
         return True
     if mean is not None and not diastolic <= mean <= systolic:
         return True
-    floor = next(least for above, least in PULSE_PRESSURE_FLOOR if systolic > above)
-    return systolic - diastolic < floor
+    for above, least in PULSE_PRESSURE_FLOOR:
+        if systolic > above:
+            return systolic - diastolic < least
+    raise ValueError(f"a systolic pressure of {systolic} is below every floor")
