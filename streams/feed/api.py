@@ -1,0 +1,340 @@
+"""What each route does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from sse_starlette.sse import EventSourceResponse, SendTimeoutError
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from contracts import codec
+from contracts.errors import Poison, Transient
+from contracts.records import AlertTransition
+from contracts.settings import Settings
+from contracts.topology import ALERTS, partition_for
+from streams.feed.access import LIFETIME_S, Access, Identity, Role
+from streams.feed.actions import ActionDesk, ActionRequest, check
+from streams.feed.audit import AuditLog, Entry
+from streams.feed.explain import AUDIENCE, limits_summary, policy_summary, rule_text
+from streams.feed.fanout import SIGNED_OUT, Client
+from streams.feed.gauges import Gauges
+from streams.feed.guard import COOKIE, address_of
+from streams.feed.ledger import Alert
+from streams.feed.live import Live
+from streams.feed.replies import ApiError, bad_field, body_as, reply
+from streams.feed.sockets import ABORT
+from streams.feed.taps import read_span
+
+PAGE: Final = Path(__file__).parent / "static" / "index.html"
+DRAIN_S: Final = 10.0
+"""A socket that takes nothing for this long belongs to nobody who looks."""
+
+MOST_STREAMS: Final = 1000
+SEARCH_S: Final = 8.0
+WHY_BEFORE_S: Final = 600
+WHY_AFTER_MS: Final = 120_000
+
+
+class SignInRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/session."""
+
+    token: str
+
+
+class UserRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/users."""
+
+    name: str
+    role: Role
+
+
+class Stream(EventSourceResponse):
+    """A stream that is counted, and whose connection is torn down when the reader does not read."""
+
+    def __init__(self, live: Live, gauges: Gauges, client: Client, cursor: str | None, drain_s: float) -> None:
+        super().__init__(live.stream(client, cursor), ping=0, send_timeout=drain_s, sep="\n")
+        self._client = client
+        self._gauges = gauges
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes, is cut, or stalls."""
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            self._client.abort()
+            self._gauges.cut.inc()
+        else:
+            if self._client.reason is not None:
+                self._gauges.cut.inc()
+
+
+class Api:
+    """The handlers, by the names that the route table uses."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        live: Live,
+        access: Access,
+        audit: AuditLog,
+        desk: ActionDesk,
+        gauges: Gauges,
+        drain_s: float = DRAIN_S,
+    ) -> None:
+        self._settings = settings
+        self._live = live
+        self._access = access
+        self._audit = audit
+        self._desk = desk
+        self._gauges = gauges
+        self._drain_s = drain_s
+
+    # -- the page and the process ------------------------------------------------------------------------------------
+
+    async def page(self, request: Request, who: Identity | None) -> Response:
+        """The page; in the demo it comes with a session."""
+        if not PAGE.is_file():
+            raise ApiError(404, "no_page", "the page is not part of this installation", "use the API, or ward tail")
+        answer = FileResponse(PAGE, media_type="text/html")
+        if who is None and self._settings.feed_demo:
+            secret, demo = self._access.demo()
+            _set_cookie(answer, request, secret)
+            entry = Entry(who=demo.actor, role=demo.role.value, what="sign_in", where="", outcome="ok", detail="demo")
+            await self._audit.write(msgspec.structs.replace(entry, address=address_of(request)))
+        return answer
+
+    async def healthz(self, _request: Request, _who: Identity | None) -> Response:
+        """The process runs."""
+        return reply({"status": "ok"})
+
+    async def readyz(self, _request: Request, _who: Identity | None) -> Response:
+        """The wall is as new as the log."""
+        trouble = self._live.trouble()
+        if trouble is not None:
+            raise ApiError(503, "not_ready", trouble, "wait; `ward doctor` if it lasts")
+        return reply({"status": "ok", "beds": len(self._live.board.tiles), "clients": len(self._live.hub.clients)})
+
+    async def metrics(self, _request: Request, _who: Identity | None) -> Response:
+        """Prometheus text."""
+        if not self._settings.feed_metrics:
+            raise ApiError(404, "not_found", "metrics are switched off", "set WARD_FEED_METRICS=true")
+        return Response(self._gauges.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    # -- who ---------------------------------------------------------------------------------------------------------
+
+    async def sign_in(self, request: Request, _who: Identity | None) -> Response:
+        """A token for a session."""
+        address = address_of(request)
+        wait_s = self._access.attempts.wait_s(address)
+        if wait_s > 0:
+            headers = {"Retry-After": f"{wait_s:.0f}"}
+            raise ApiError(429, "too_many", "too many wrong tokens", f"wait {wait_s:.0f} s", headers=headers)
+        asked = await body_as(request, SignInRequest)
+        found = self._access.sign_in(asked.token)
+        if found is None:
+            self._access.attempts.failed(address)
+            raise ApiError(401, "bad_token", "that token is not known", "ask an administrator for a token")
+        secret, identity = found
+        request.state.actor = identity
+        answer = reply(_shown(identity))
+        _set_cookie(answer, request, secret)
+        return answer
+
+    async def session(self, _request: Request, who: Identity | None) -> Response:
+        """Who is signed in."""
+        return reply(_shown(_known(who)))
+
+    async def sign_out(self, _request: Request, who: Identity | None) -> Response:
+        """End the session and its streams."""
+        identity = _known(who)
+        if identity.session is not None:
+            self._access.sessions.close(identity.session)
+            self._live.hub.cut(SIGNED_OUT, lambda client: client.session == identity.session)
+        answer = reply({"signed_out": identity.session is not None})
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
+
+    async def add_user(self, request: Request, _who: Identity | None) -> Response:
+        """A new user; the token is in this answer and nowhere else."""
+        asked = await body_as(request, UserRequest)
+        try:
+            token = self._access.users.add(asked.name, asked.role)
+        except ValueError as bad:
+            raise bad_field("name", str(bad)) from bad
+        except KeyError as taken:
+            raise ApiError(409, "user_exists", "that name is taken", "revoke it first, or choose another") from taken
+        request.state.where = asked.name
+        request.state.detail = asked.role.value
+        return reply({"name": asked.name, "role": asked.role, "token": token}, 201)
+
+    async def revoke_user(self, request: Request, _who: Identity | None) -> Response:
+        """Remove a user, their sessions and their open streams."""
+        name = request.path_params["name"]
+        try:
+            self._access.users.revoke(name)
+        except KeyError as missing:
+            raise ApiError(404, "unknown_user", "no such user", "see ward user list") from missing
+        request.state.where = name
+        self.drop(name)
+        return reply({"revoked": name})
+
+    def drop(self, actor: str) -> None:
+        """End the sessions and streams of an actor."""
+        self._access.sessions.close_where(lambda session: session.actor == actor and not session.demo)
+        self._live.hub.cut(SIGNED_OUT, lambda client: client.actor == actor)
+
+    async def read_audit(self, request: Request, _who: Identity | None) -> Response:
+        """The newest audit rows."""
+        limit = _number(request, "limit", 100, 1, 1000)
+        before = _number(request, "before", 0, 0, 1 << 53) or None
+        rows = await asyncio.to_thread(self._audit.page, limit, before)
+        return reply({"rows": rows})
+
+    # -- the ward ----------------------------------------------------------------------------------------------------
+
+    async def wall(self, request: Request, _who: Identity | None) -> Response:
+        """Everything at once."""
+        if not self._live.started.is_set():
+            trouble = self._live.trouble() or "starting"
+            raise ApiError(503, "starting", trouble, "try again in a moment", headers={"Retry-After": "1"})
+        ward = _ward(request)
+        request.state.where = ward or "*"
+        return reply(self._live.wall(ward)[0])
+
+    async def stream(self, request: Request, who: Identity | None) -> Response:
+        """Server-sent events."""
+        if len(self._live.hub.clients) >= MOST_STREAMS:
+            headers = {"Retry-After": "5"}
+            raise ApiError(503, "too_many_streams", "too many open streams", "close one", headers=headers)
+        identity, ward = _known(who), _ward(request)
+        request.state.where = ward or "*"
+        cursor = request.headers.get("last-event-id") or request.query_params.get("cursor")
+        abort = request.scope.get("extensions", {}).get(ABORT, lambda: None)
+        client = Client(identity.actor, identity.session, ward, abort)
+        return Stream(self._live, self._gauges, client, cursor, self._drain_s)
+
+    async def trend(self, request: Request, _who: Identity | None) -> Response:
+        """The last seconds of one bed."""
+        seconds = _number(request, "s", 600, 1, self._settings.feed_history_s)
+        bed = request.path_params["bed"]
+        found = self._live.board.find(bed, _ward(request))
+        if found is None:
+            raise ApiError(404, "unknown_bed", "no such bed on the wall", "take the bed from /api/wall")
+        ward, placed = found
+        request.state.where = f"{ward}/{bed}"
+        return reply(self._trend(ward, bed, placed.score.patient, seconds, None))
+
+    async def why(self, request: Request, _who: Identity | None) -> Response:
+        """The rule, the values, the source and the minutes around one alarm."""
+        alert_id = request.path_params["alert_id"]
+        alert = self._live.ledger.alert(alert_id) or await self._search(alert_id)
+        if alert is None:
+            raise ApiError(404, "unknown_alert", "no such alarm", "take alert_id from /api/wall or the alerts topic")
+        latest, policy = alert.latest, self._live.policy
+        request.state.where = f"{latest.ward}/{latest.bed}"
+        request.state.detail = alert_id
+        end_ms = max(latest.at_ms, latest.onset_ms + WHY_AFTER_MS)
+        rule = rule_text(policy, latest)
+        if latest.policy != policy.hash:
+            rule += f" (Decided under policy {latest.policy}; the words are those of {policy.hash}, in force now.)"
+        return reply(
+            {
+                "alert_id": alert_id,
+                "rule": rule,
+                "message": latest.message,
+                "ward": latest.ward,
+                "bed": latest.bed,
+                "patient": latest.patient,
+                "vital": latest.vital,
+                "value": latest.value,
+                "limit": latest.limit,
+                "transitions": [msgspec.Raw(data) for data in alert.transitions()],
+                "transition_count": alert.count,
+                "policy": policy_summary(policy) | {"decided_under": latest.policy},
+                "source": latest.source,
+                "news2": msgspec.Raw(alert.news2) if alert.news2 else None,
+                "trend": self._trend(latest.ward, latest.bed, latest.patient, WHY_BEFORE_S, end_ms),
+                "audience": AUDIENCE,
+            }
+        )
+
+    async def act(self, request: Request, who: Identity | None) -> Response:
+        """Acknowledge, pause, escalate, note: 202 once the log has it."""
+        identity = _known(who)
+        asked = await body_as(request, ActionRequest)
+        request.state.what = f"act.{asked.kind.value}"
+        check(self._live, asked)
+        request.state.where = f"{asked.ward}/{asked.bed}"
+        request.state.detail = f"{asked.action_id} {asked.alert_id or ''}".strip()
+        await self._desk.submit(asked, identity)
+        return reply({"action_id": asked.action_id}, 202)
+
+    def _trend(self, ward: str, bed: str, patient: str, seconds: int, end_ms: int | None) -> dict[str, Any]:
+        trend = self._live.trends.read(ward, bed, seconds, end_ms)
+        limits = limits_summary(self._live.policy.limits_for(ward, patient))
+        return {"t_ms": trend.t_ms, "series": trend.series, "limits": limits}
+
+    async def _search(self, alert_id: str) -> Alert | None:
+        """An alarm that ended too long ago to be in memory, from its partition of the log."""
+        offsets, begins = self._live.ledger.offsets(), self._live.ledger.begins()
+        if not offsets:
+            return None
+        partition = partition_for(alert_id, len(offsets))
+        alert: Alert | None = None
+        try:
+            async with asyncio.timeout(SEARCH_S):
+                span = {partition: (begins[partition], offsets[partition])}
+                async for record in read_span(self._settings.kafka, ALERTS, span):
+                    if record.key != alert_id.encode() or self._live.ledger.passes_over(partition, record.offset):
+                        continue
+                    try:
+                        transition = codec.decode(record.value, AlertTransition)
+                    except Poison:
+                        continue
+                    alert = alert or Alert(transition, partition)
+                    alert.add(transition, codec.encode(transition))
+        except (Transient, TimeoutError) as away:
+            hint = "try again; alarms still in memory are shown without the log"
+            raise ApiError(503, "broker_away", "the log could not be searched in time", hint) from away
+        return alert
+
+
+def _shown(who: Identity) -> dict[str, Any]:
+    return {"actor": who.actor, "role": who.role.value, "demo": who.demo}
+
+
+def _known(who: Identity | None) -> Identity:
+    if who is None:
+        raise ApiError(401, "not_signed_in", "this needs a sign-in", "sign in, or send a bearer token")
+    return who
+
+
+def _ward(request: Request) -> str | None:
+    return request.query_params.get("ward") or None
+
+
+def _number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 18):
+        raise bad_field(name, f"is a whole number from {low} to {high}")
+    return min(max(int(text), low), high)
+
+
+def _set_cookie(answer: Response, request: Request, secret: str) -> None:
+    answer.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(LIFETIME_S),
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )

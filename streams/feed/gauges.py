@@ -1,0 +1,42 @@
+"""The feed's metrics, made from the names that contracts declares."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from contracts import metrics
+from streams.feed.fanout import Flush, Hub
+
+_DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Gauges:
+    """Counts of one feed, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        clients, cut, events = metrics.FEED_CLIENTS, metrics.FEED_CUT, metrics.FEED_EVENTS
+        delay = metrics.FEED_DELAY_SECONDS
+        self.clients = Gauge(clients.name, clients.meaning, registry=self.registry)
+        self.cut = Counter(cut.name, cut.meaning, registry=self.registry)
+        self.events = Counter(events.name, events.meaning, events.labels, registry=self.registry)
+        self.delay = Histogram(delay.name, delay.meaning, registry=self.registry, buckets=_DELAYS)
+        self.waiting_ms: list[int] = []
+
+    def watch(self, hub: Hub) -> None:
+        """Let the gauge of clients follow the hub."""
+        self.clients.set_function(lambda: len(hub.clients))
+
+    def flushed(self, flush: Flush, clients: int, now_ms: int) -> None:
+        """Count what one flush gave to so many clients, and how old its records are."""
+        self.events.labels("tiles").inc(len(flush.tiles) * clients)
+        self.events.labels("alarm").inc(len(flush.alarms) * clients)
+        if flush.heartbeat is not None:
+            self.events.labels("heartbeat").inc(clients)
+        for at_ms in self.waiting_ms:
+            self.delay.observe(max(0, now_ms - at_ms) / 1000)
+        self.waiting_ms.clear()
+
+    def exposition(self) -> bytes:
+        """Everything in the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,271 @@
+"""The feed's memory of the ward and the streams made from it: log readers in, server-sent events out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import structlog
+
+from contracts import codec
+from contracts.errors import Poison, Transient
+from contracts.records import AlarmEvent, AlertTransition, ScoreFrame
+from contracts.settings import Settings
+from contracts.topology import ALERTS, SCORES
+from models.ward.policy import Policy
+from streams.feed.board import Board, natural, news2_of, tiles_event
+from streams.feed.cursor import format_cursor, parse_cursor
+from streams.feed.explain import encode, policy_summary
+from streams.feed.fanout import RESTARTING, Client, Flush, Hub, heartbeat_event
+from streams.feed.gauges import Gauges
+from streams.feed.ledger import Event, Ledger
+from streams.feed.taps import Tap, consumer, from_start, from_time, partitions_of, read_span
+from streams.feed.trends import Trends
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S: Final = 2.0
+SWEEP_S: Final = 60.0
+LOOK_BACK_MS: Final = 60_000
+MOST_REPLAYED: Final = 20_000
+WALL_AGE_S: Final = 0.25
+SCORES_BATCH: Final = 20
+
+
+def now_ms() -> int:
+    """Wall clock in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def alarm_event(cursor: str, data: bytes) -> bytes:
+    """One transition as an event; its id is where the client stands after it."""
+    return b"id: %s\nevent: alarm\ndata: %s\n\n" % (cursor.encode(), data)
+
+
+class Live:
+    """What the feed knows and who watches. ``run`` keeps it up to date until it is cancelled."""
+
+    def __init__(self, settings: Settings, policy: Policy, gauges: Gauges, *, keep_events: int = 4096) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.gauges = gauges
+        self.board = Board()
+        self.ledger = Ledger(keep_events=keep_events)
+        self.trends = Trends(settings.feed_history_s)
+        self.hub = Hub(self.board, on_flush=self._flushed)
+        gauges.watch(self.hub)
+        self.started = asyncio.Event()
+        self.unreadable_scores = 0
+        self._policy = encode(policy_summary(policy))
+        self._walls: OrderedDict[str | None, tuple[float, str, int, bytes]] = OrderedDict()
+        self._scores_from: dict[int, int] = {}
+        self.alerts = Tap(settings.kafka, ALERTS, from_start, self._begin_alerts, self._take_alert)
+        start = from_time(lambda: now_ms() - LOOK_BACK_MS)
+        self.scores = Tap(settings.kafka, SCORES, start, self._begin_scores, self._take_score, SCORES_BATCH)
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Follow both topics, beat, and fill in the minutes before the start."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.alerts.run())
+            tasks.create_task(self.scores.run())
+            tasks.create_task(self._beat())
+            tasks.create_task(self._sweep())
+            tasks.create_task(self._start())
+
+    def trouble(self) -> str | None:
+        """Why the wall may not be up to date, or None when the feed has caught up with Kafka."""
+        for tap in (self.alerts, self.scores):
+            if not tap.connected:
+                return f"{tap.topic.name}: {tap.trouble}"
+            if not tap.caught_up.is_set():
+                return f"{tap.topic.name}: {tap.lag} records behind"
+        return None
+
+    def cursor(self) -> str:
+        """Where a client stands that knows everything taken so far."""
+        return format_cursor(self.ledger.offsets())
+
+    def _begin_alerts(self, partition: int, offset: int) -> None:
+        again = partition in self.ledger.offsets()
+        self.ledger.begin(partition, offset)
+        if again:
+            self.hub.cut(RESTARTING)
+
+    def _begin_scores(self, partition: int, offset: int) -> None:
+        self._scores_from.setdefault(partition, offset)
+
+    def _take_alert(self, record: Any) -> None:
+        taken = self.ledger.take(record.partition, record.offset, record.value)
+        if taken is None:
+            return
+        transition, event = taken
+        if not self.started.is_set():
+            return
+        if transition.event in (AlarmEvent.RAISED, AlarmEvent.PRIORITY_RAISED):
+            found = self.board.find(transition.bed, transition.ward)
+            alert = self.ledger.alert(transition.alert_id)
+            if found is not None and alert is not None:
+                alert.news2 = encode(news2_of(found[1].score))
+        self.gauges.waiting_ms.append(record.timestamp)
+        self.hub.publish_alarm(event.ward, alarm_event(self.cursor(), event.data))
+
+    def _take_score(self, record: Any) -> None:
+        try:
+            frame = codec.decode(record.value, ScoreFrame)
+        except Poison as bad:
+            self.unreadable_scores += 1
+            if self.unreadable_scores == 1:
+                log.warning(
+                    "a score could not be read", partition=record.partition, offset=record.offset, why=bad.reason
+                )
+            return
+        tiles = self.board.take(frame, self.hub.next_seq)
+        if not tiles:
+            return
+        for score in frame.beds:
+            self.trends.write(frame.ward, score, frame.at_ms)
+        if self.started.is_set():
+            self.gauges.waiting_ms.append(record.timestamp)
+            self.hub.publish_tiles(frame.ward, tiles_event(frame.ward, frame.at_ms, frame.now_ms, tiles))
+
+    async def _look_further_back(self) -> None:
+        """Trends, and tiles of beds that fell silent, from before the last minute; at half speed beside live work."""
+        spans = dict(self._scores_from)
+        try:
+            async with consumer(self.settings.kafka) as reader:
+                partitions = await partitions_of(reader, SCORES)
+                oldest = from_time(lambda: now_ms() - self.settings.feed_history_s * 1000)
+                starts = await oldest(reader, partitions)
+            began = time.monotonic()
+            async for record in read_span(
+                self.settings.kafka, SCORES, {p: (starts.get(p, end), end) for p, end in spans.items()}
+            ):
+                try:
+                    frame = codec.decode(record.value, ScoreFrame)
+                except Poison:
+                    continue
+                self.board.fill_in(frame, self.hub.next_seq)
+                for score in frame.beds:
+                    self.trends.write(frame.ward, score, frame.at_ms, backfill=True)
+                if (busy_s := time.monotonic() - began) > 0.01:
+                    await asyncio.sleep(busy_s)
+                    began = time.monotonic()
+        except (Transient, OSError) as away:
+            log.warning("the minutes before the start could not be read", why=str(away))
+
+    async def _start(self) -> None:
+        await self.alerts.caught_up.wait()
+        await self.scores.caught_up.wait()
+        self.started.set()
+        log.info("caught up", beds=len(self.board.tiles), open_alarms=len(self.ledger.open))
+        self.hub.publish_heartbeat(self._heartbeat())
+        await self._look_further_back()
+
+    async def _beat(self) -> None:
+        while True:
+            self.hub.publish_heartbeat(self._heartbeat())
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for ward, bed in self.board.sweep():
+                self.trends.forget(ward, bed)
+
+    def _heartbeat(self) -> bytes:
+        board = self.board
+        return heartbeat_event(self.cursor(), now_ms(), board.wards, board.clock_ms, ready=self.started.is_set())
+
+    def _flushed(self, flush: Flush, clients: int) -> None:
+        self.gauges.flushed(flush, clients, now_ms())
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    def wall(self, ward: str | None) -> tuple[bytes, str, int]:
+        """The whole wall as JSON, its cursor, and the position in the hub from which to go on."""
+        cursor = self.cursor()
+        kept = self._walls.get(ward)
+        if kept is not None and time.monotonic() - kept[0] < WALL_AGE_S and kept[1] == cursor:
+            return kept[3], cursor, kept[2]
+        self.hub.flush()
+        wards = sorted(self.board.wards, key=natural)
+        alarms = [alert.as_json() for alert in self.ledger.open.values() if ward in (None, alert.latest.ward)]
+        data = b'{"server_ms":%d,"clock_ms":%d,"policy":%s,"wards":%s,"beds":[%s],"alarms":[%s],"cursor":%s}' % (
+            now_ms(),
+            self.board.clock_ms,
+            self._policy,
+            encode(wards),
+            b",".join(self.board.in_order(ward)),
+            b",".join(alarms),
+            encode(cursor),
+        )
+        self._walls[ward] = (time.monotonic(), cursor, self.hub.seq, data)
+        while len(self._walls) > 8:
+            self._walls.popitem(last=False)
+        return data, cursor, self.hub.seq
+
+    async def stream(self, client: Client, cursor_text: str | None) -> AsyncIterator[bytes]:
+        """Everything a client is told: what it missed or the whole wall, then live, until it is cut."""
+        self.hub.clients.add(client)
+        try:
+            while not self.started.is_set() and client.reason is None:
+                yield self._heartbeat()
+                client.wake.clear()
+                await client.wake.wait()
+            resumed = False
+            cursor = parse_cursor(cursor_text) if cursor_text else None
+            if cursor is not None and (have := self._resumable(cursor)) is not None:
+                try:
+                    async for chunk in self._missed(client, have):
+                        yield chunk
+                    resumed = True
+                except Transient as away:
+                    log.warning("a client could not resume, it gets the whole wall", why=str(away))
+            if not resumed and client.reason is None:
+                data, at, client.position = self.wall(client.ward)
+                head = f"id: {at}\n".encode() if at else b""
+                yield b"%sevent: wall\ndata: %s\n\n" % (head, data)
+            async for chunk in self.hub.follow(client):
+                yield chunk
+        finally:
+            self.hub.clients.discard(client)
+
+    def _resumable(self, cursor: dict[int, int]) -> dict[int, int] | None:
+        """The full vector when every record from it on is still to be had, and not too many; else None."""
+        offsets, begins = self.ledger.offsets(), self.ledger.begins()
+        if not cursor.keys() <= offsets.keys():
+            return None
+        have = {partition: cursor.get(partition, 0) for partition in offsets}
+        if any(not begins[p] <= have[p] <= offsets[p] for p in have):
+            return None
+        if sum(offsets[p] - have[p] for p in have) > MOST_REPLAYED:
+            return None
+        return have
+
+    async def _missed(self, client: Client, have: dict[int, int]) -> AsyncIterator[bytes]:
+        while spans := {p: (have[p], floor) for p, floor in self.ledger.floors().items() if have[p] < floor}:
+            async for record in read_span(self.settings.kafka, ALERTS, spans):
+                have[record.partition] = record.offset + 1
+                if self.ledger.passes_over(record.partition, record.offset):
+                    continue
+                transition = codec.decode(record.value, AlertTransition)
+                if client.ward in (None, transition.ward):
+                    yield alarm_event(format_cursor(have), codec.encode(transition))
+            have |= {p: end for p, (_, end) in spans.items()}
+        self.hub.flush()
+        client.position = self.hub.seq
+        waiting: list[Event] = list(self.ledger.since(have))
+        ends = self.ledger.offsets()
+        for event in waiting:
+            have[event.partition] = event.offset + 1
+            if client.ward in (None, event.ward):
+                yield alarm_event(format_cursor(have), event.data)
+        for chunk in self.hub.newest_tiles(-1, client.ward):
+            yield chunk
+        cursor = format_cursor(ends)
+        yield heartbeat_event(cursor, now_ms(), self.board.wards, self.board.clock_ms, ready=True)

@@ -1,0 +1,31 @@
+"""Every route of the feed: method, path, who may, what the audit log calls it. The app is built from this table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.feed.access import Role
+from streams.feed.guard import Rule
+
+VIEWER, NURSE, ADMIN = Role.VIEWER, Role.NURSE, Role.ADMIN
+
+ROUTES: Final[tuple[Rule, ...]] = (
+    Rule("GET", "/", None, "page"),
+    Rule("GET", "/healthz", None, "healthz"),
+    Rule("GET", "/readyz", None, "readyz"),
+    Rule("GET", "/metrics", None, "metrics"),
+    Rule("POST", "/api/session", None, "sign_in", "sign_in"),
+    Rule("GET", "/api/session", VIEWER, "session"),
+    Rule("DELETE", "/api/session", VIEWER, "sign_out", "sign_out"),
+    Rule("GET", "/api/wall", VIEWER, "wall", "read_wall"),
+    Rule("GET", "/api/stream", VIEWER, "stream", "read_stream"),
+    Rule("GET", "/api/beds/{bed}/trend", VIEWER, "trend", "read_trend"),
+    Rule("GET", "/api/alerts/{alert_id}/why", VIEWER, "why", "read_why"),
+    Rule("POST", "/api/actions", NURSE, "act", "act"),
+    Rule("GET", "/api/audit", ADMIN, "read_audit", "read_audit"),
+    Rule("POST", "/api/users", ADMIN, "add_user", "add_user"),
+    Rule("DELETE", "/api/users/{name}", ADMIN, "revoke_user", "revoke_user"),
+)
+
+FOLDERS: Final = ("/static", "/web")
+"""Open folders: the page's own files and the fetched chart library; nothing of a patient is in them."""

@@ -1,0 +1,174 @@
+"""The live alert feed as a process: `python -m streams.feed.server`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from contracts.errors import Misconfigured
+from contracts.settings import Settings
+from models.ward.policy import load_policy
+from streams.feed import api
+from streams.feed.access import Access, Attempts, Sessions, Users
+from streams.feed.actions import ActionDesk
+from streams.feed.audit import AuditLog
+from streams.feed.fanout import SIGNED_OUT
+from streams.feed.gauges import Gauges
+from streams.feed.guard import LOOPBACK, Guard, Shell, allowed_hosts
+from streams.feed.live import Live
+from streams.feed.places import audit_path, users_path
+from streams.feed.replies import ApiError
+from streams.feed.routes import FOLDERS, ROUTES
+from streams.feed.sockets import server_for
+
+log = structlog.get_logger(__name__)
+
+CHECK_S: Final = 2.0
+STATIC: Final = Path(__file__).parent / "static"
+
+
+def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: int = 4096) -> Starlette:
+    """The whole feed. Raises Misconfigured for settings that cannot work.
+
+    ``drain_s``: how long a stalled reader is borne. ``keep_events``: transitions a partition held in memory.
+    """
+    if settings.feed_demo and settings.feed_host.lower() not in LOOPBACK:
+        raise Misconfigured("WARD_FEED_DEMO signs everyone in, so it needs WARD_FEED_HOST=127.0.0.1; unset one of them")
+    if not 60 <= settings.feed_history_s <= 86_400:
+        raise Misconfigured(f"WARD_FEED_HISTORY_S is {settings.feed_history_s}; it is from 60 to 86400")
+    policy = load_policy(settings.policy)
+    users = Users(users_path(settings))
+    sessions = Sessions(users.path.with_name("sessions.json"), demo=settings.feed_demo)
+    access = Access(users, sessions, Attempts())
+    audit = AuditLog(audit_path(settings))
+    gauges = Gauges()
+    live = Live(settings, policy, gauges, keep_events=keep_events)
+    desk = ActionDesk(settings.kafka)
+    handlers = api.Api(settings, live, access, audit, desk, gauges, drain_s)
+    guard = Guard(access, audit)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        running = asyncio.create_task(live.run())
+        checking = asyncio.create_task(_drop_the_signed_out(live, access))
+        for task in (running, checking):
+            task.add_done_callback(lambda done: _end_with(app, done))
+        try:
+            yield
+        finally:
+            for task in (running, checking):
+                task.cancel()
+            await asyncio.gather(running, checking, return_exceptions=True)
+            await desk.close()
+            sessions.save()
+            audit.close()
+
+    routes: list[BaseRoute] = [
+        Route(rule.path, guard.before(rule, getattr(handlers, rule.handler)), methods=[rule.method]) for rule in ROUTES
+    ]
+    folders = dict(zip(FOLDERS, (STATIC, Path(settings.web_dir) if settings.web_dir else STATIC / "web"), strict=True))
+    routes += [Mount(path, StaticFiles(directory=folder, check_dir=False)) for path, folder in folders.items()]
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Shell, hosts=allowed_hosts(settings))],
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
+    )
+    app.state.live = live
+    app.state.failed = None
+    return app
+
+
+async def _drop_the_signed_out(live: Live, access: Access) -> None:
+    """A stream ends soon after its session expired or its user was revoked, by whichever process."""
+    while True:
+        await asyncio.sleep(CHECK_S)
+        access.refresh()
+        live.hub.cut(SIGNED_OUT, lambda client: not access.still(client.session, client.actor))
+
+
+def _end_with(app: Starlette, task: asyncio.Task[None]) -> None:
+    if task.cancelled() or task.exception() is None:
+        return
+    app.state.failed = task.exception()
+    log.error("a part of the feed failed, the process ends", exc_info=task.exception())
+    stop = getattr(app.state, "stop", None)
+    if stop is not None:
+        stop()
+
+
+async def _http_error(_request: Request, wrong: Exception) -> Response:
+    status = wrong.status_code if isinstance(wrong, HTTPException) else 500
+    headers = dict(wrong.headers or {}) if isinstance(wrong, HTTPException) else {}
+    code = {404: "not_found", 405: "wrong_method"}.get(status, "http_error")
+    message = {404: "there is nothing here", 405: "not with that method"}.get(status, "the request cannot be answered")
+    return ApiError(status, code, message, "see the route table in streams/feed/routes.py", headers=headers).response()
+
+
+async def _server_error(_request: Request, _wrong: Exception) -> Response:
+    return ApiError(500, "internal", "the feed failed on this request", "the log of the feed says where").response()
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Lines on stderr: JSON where nobody looks, else readable."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
+    if level is None:
+        raise Misconfigured(f"WARD_LOG_LEVEL is {settings.log_level}; known are DEBUG, INFO, WARNING, ERROR")
+    readable = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(
+        stream=sys.stderr, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
+    )
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says so at every try; the taps say it once
+
+
+async def serve(settings: Settings) -> int:
+    """Run until told to stop; 0, or 1 when a part failed."""
+    app = build_app(settings)
+    server = server_for(app, app.state.live.hub, settings.feed_host, settings.feed_port)
+    app.state.stop = lambda: setattr(server, "should_exit", True)
+    log.info("the feed listens", host=settings.feed_host, port=settings.feed_port, demo=settings.feed_demo)
+    await server.serve()
+    return 1 if app.state.failed is not None or not server.started else 0
+
+
+def main() -> int:
+    """Entry point; exit codes 0 stopped, 1 failed, 2 misconfigured."""
+    try:
+        settings = Settings.from_env(os.environ)
+        set_up_logging(settings)
+        return asyncio.run(serve(settings))
+    except Misconfigured as wrong:
+        print(f"misconfigured: {wrong}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
