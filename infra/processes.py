@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from contracts.errors import Misconfigured
 from infra.launch import hdfs, influx, kafka
-from infra.launch.probes import http_answers
+from infra.launch.probes import http_answers, page_has
 from infra.site import Site
 
 Health = Callable[[Site], str | None]
@@ -132,7 +132,9 @@ PROCESSES: Final[tuple[Process, ...]] = (
         "vitals",
         "the Faust worker: validates, scores, raises alarms",
         python("streams.worker"),
-        lambda site: http_answers(site.url("vitals_metrics") + "/metrics"),
+        lambda site: page_has(
+            site.url("vitals_metrics") + "/metrics", "ward_frames_total{", "it has taken nothing from the log yet"
+        ),
         needs=("topics",),
         ports=("vitals_metrics",),
         container=OWN,
@@ -141,7 +143,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         "feed",
         "the live alert feed",
         python("streams.feed.server"),
-        lambda site: http_answers(site.url("feed") + "/healthz"),
+        lambda site: http_answers(site.url("feed") + "/readyz"),
         needs=("topics",),
         ports=("feed",),
         fetches=("web",),

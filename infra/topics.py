@@ -11,6 +11,9 @@ from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 from contracts.topology import TOPICS, Topic
 
+Offsets = dict[tuple[str, int], int]
+"""(topic, partition) -> offset."""
+
 
 def make(bootstrap: str, topics: Sequence[Topic[Any]] = TOPICS) -> list[str]:
     """Make what is missing and bring settings up to date; the names made.
@@ -62,9 +65,29 @@ def make(bootstrap: str, topics: Sequence[Topic[Any]] = TOPICS) -> list[str]:
     return [topic.name for topic in missing]
 
 
+def end_offsets(bootstrap: str, topics: Sequence[Topic[Any]]) -> Offsets:
+    """The next offset of every partition; waits for leaders. Raises Transient when the broker does not answer."""
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, client_id="ward-topics")
+    except KafkaError as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    try:
+        found = consumer.end_offsets([TopicPartition(t.name, p) for t in topics for p in range(t.partitions)])
+        return {(where.topic, where.partition): int(end) for where, end in found.items()}
+    except KafkaError as failure:
+        raise Transient(f"the broker at {bootstrap} does not tell its offsets: {failure}") from failure
+    finally:
+        consumer.close()
+
+
 def main() -> None:
     """Make the topics on the broker of the environment."""
-    made = make(Settings.from_env(os.environ).kafka)
+    bootstrap = Settings.from_env(os.environ).kafka
+    made = make(bootstrap)
+    end_offsets(bootstrap, TOPICS)
     print(f"made {', '.join(made) if made else 'nothing: every topic is there'}", file=sys.stderr)
 
 

@@ -27,6 +27,16 @@ def http_answers(url: str, expect: int = 200) -> str | None:
     return None if found == expect else f"{url} answers {found}, not {expect}"
 
 
+def page_has(url: str, text: str, otherwise: str) -> str | None:
+    """Whether a page answers and holds a text; ``otherwise`` says what its absence means."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
+            page = answer.read().decode()
+    except (OSError, http.client.HTTPException) as failure:
+        return f"{url} does not answer ({failure})"
+    return None if text in page else otherwise
+
+
 def java_bean(http_url: str, bean: str) -> dict[str, Any] | str:
     """One management bean of a Hadoop server, or what is wrong."""
     url = f"{http_url}/jmx?qry={bean}"

@@ -1,0 +1,144 @@
+"""demo."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from contracts.errors import Misconfigured
+from contracts.topology import SCORES
+from infra import demo as measured
+from infra.commands.output import AsJson, print_json, say, the_stack
+from infra.processes import BY_NAME
+from infra.stack import Stack
+from infra.topics import Offsets
+
+FAILURE, INTERRUPTED = 1, 130
+DRAIN_S: Final = 15.0
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def seconds(text: str) -> float:
+    """A duration such as 90s, 2m or 1h, in seconds. Raises Misconfigured for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise Misconfigured(f"--for {text!r} is no duration; write it as 90s, 2m or 1h")
+    return float(found[1]) * SECONDS[found[2] or "s"]
+
+
+@app.command(epilog="Examples: ward demo · ward demo --for 120s --json · ward demo --beds 200")
+def demo(
+    for_: Annotated[str | None, typer.Option("--for", help="Stop by itself after 90s, 2m ... of play.")] = None,
+    beds: Annotated[int, typer.Option("--beds", help="Beds of the simulated hospital.", min=1, max=10_000)] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """A whole ward on real servers: real recordings and scripted patients play, alarms rise on the feed.
+
+    Without --for it plays until Ctrl-C. Nobody acknowledges anything unless you do.
+    """
+    began = time.monotonic()
+    duration = seconds(for_) if for_ else None
+    stack = the_stack()
+    with _told_to_stop() as told:
+        try:
+            summary = _play(stack, began, duration, beds, told)
+        finally:
+            say("stopping")
+            stack.down()
+    if as_json:
+        print_json(summary)
+    elif duration is not None:
+        _print(summary)
+    if told.is_set() and duration is not None:
+        raise typer.Exit(INTERRUPTED)
+    if any(state not in ("healthy", "done") for state in summary.processes.values()):
+        raise typer.Exit(FAILURE)
+
+
+def _play(stack: Stack, began: float, duration: float | None, beds: int, told: threading.Event) -> measured.Summary:
+    extra = {"WARD_FEED_DEMO": "1", "WARD_BEDS": str(beds)}
+    stack.up(["topics"], extra_env=extra)
+    kafka = stack.environment()["WARD_KAFKA"]
+    since = measured.ends(kafka)
+    watcher = measured.Watcher(stack.site().url("feed"), began)
+    watcher.start()
+    try:
+        stack.up(profile="demo", extra_env=extra)
+        ready_s, played = time.monotonic() - began, time.monotonic()
+        say(f"\nthe ward is live at {stack.site().url('feed')}  (ready after {ready_s:.0f} s)")
+        say("Ctrl-C stops it" if duration is None else f"it plays for {duration:.0f} s")
+        told.wait(duration)
+        played_s = time.monotonic() - played
+        rows = [row for row in stack.status() if row.name in BY_NAME]
+        stack.down(["recordings", "simulator"])
+        until = _settled(kafka)
+    finally:
+        watcher.stop()
+    counts = measured.count(kafka, since, until)
+    return measured.Summary(
+        readings=counts.readings,
+        frames=counts.frames,
+        scores=counts.scores,
+        forecasts=None,
+        alerts=len(counts.alert_ids),
+        alert_transitions=counts.transitions,
+        dead_letters=counts.dead_letters,
+        alert_latency_ms=measured.latency(watcher, counts.appended_ms),
+        alerts_on_the_feed=len({alert_id for alert_id, _ in watcher.seen_ms}),
+        first_tile_s=watcher.first_tile_s,
+        first_alarm_s=watcher.first_alarm_s,
+        ready_s=round(ready_s, 2),
+        played_s=round(played_s, 1),
+        images=None,
+        lake=None,
+        processes={row.name: row.state for row in rows},
+        restarts={row.name: row.restarts for row in rows if row.restarts},
+        memory_mb=round(sum(row.rss_mb or 0.0 for row in rows), 0),
+        feed=stack.site().url("feed"),
+    )
+
+
+def _settled(kafka: str) -> Offsets:
+    """The ends of the log once scores have caught up with the last frame of the producers, which are gone."""
+    deadline, pause = time.monotonic() + DRAIN_S, threading.Event()
+    before = measured.ends(kafka)
+    while time.monotonic() < deadline:
+        pause.wait(1.0)
+        now = measured.ends(kafka)
+        if all(now[where] == end for where, end in before.items() if where[0] == SCORES.name):
+            return now
+        before = now
+    return before
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once."""
+    told = threading.Event()
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        if told.is_set():
+            raise KeyboardInterrupt
+        told.set()
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print(summary: measured.Summary) -> None:
+    for name in summary.__struct_fields__:
+        print(f"{name:20} {getattr(summary, name)}")

@@ -1,0 +1,202 @@
+"""What a demo measured: a client of its own on the feed, and a count of the log from where the demo began."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from contracts import codec
+from contracts.errors import Poison, Transient
+from contracts.records import AlertTransition, ScoreFrame, VitalsFrame
+from contracts.topology import ALERTS, DEAD_LETTERS, SCORES, VITALS
+from infra.topics import Offsets, end_offsets
+
+RECONNECT_S: Final = 0.2
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Percentiles in milliseconds."""
+
+    p50: float
+    p99: float
+
+
+class Summary(msgspec.Struct, kw_only=True, frozen=True):
+    """The one document of ``ward demo --json``. What is not built yet is None, never invented."""
+
+    readings: int
+    frames: int
+    scores: int
+    forecasts: int | None
+    alerts: int
+    alert_transitions: int
+    dead_letters: int
+    alert_latency_ms: Spread | None
+    alerts_on_the_feed: int
+    first_tile_s: float | None
+    first_alarm_s: float | None
+    ready_s: float
+    played_s: float
+    images: dict[str, int] | None
+    lake: dict[str, Any] | None
+    processes: dict[str, str]
+    restarts: dict[str, int]
+    memory_mb: float
+    feed: str
+
+
+class Watcher:
+    """A client of the feed, as a browser would be: notes when tiles and alarms arrive. It acknowledges nothing."""
+
+    def __init__(self, feed: str, began: float) -> None:
+        self._feed = feed
+        self._began = began
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="demo-client", daemon=True)
+        self.first_tile_s: float | None = None
+        self.first_alarm_s: float | None = None
+        self.seen_ms: dict[tuple[str, int], float] = {}
+        self.source_of: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def start(self) -> None:
+        """Begin; tries until the feed answers."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns when the client has gone."""
+        self._ending.set()
+        self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        last_id = ""
+        with httpx.Client(base_url=self._feed, timeout=httpx.Timeout(5.0, read=5.0), trust_env=False) as client:
+            while not self._ending.is_set():
+                try:
+                    client.get("/").raise_for_status()  # the demo's page comes with a session
+                    headers = {"Last-Event-ID": last_id} if last_id else {}
+                    with client.stream("GET", "/api/stream", headers=headers) as answer:
+                        answer.raise_for_status()
+                        last_id = self._read(answer.iter_lines(), last_id)
+                except httpx.HTTPError:
+                    self._ending.wait(RECONNECT_S)
+
+    def _read(self, lines: Iterable[str], last_id: str) -> str:
+        event, data = "", ""
+        for line in lines:
+            if self._ending.is_set():
+                break
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "id":
+                last_id = value
+            elif name == "event":
+                event = value
+            elif name == "data":
+                data = value
+            elif not line:
+                self._take(event, data)
+                event, data = "", ""
+        return last_id
+
+    def _take(self, event: str, data: str) -> None:
+        now = time.monotonic() - self._began
+        if event == "tiles" and self.first_tile_s is None:
+            self.first_tile_s = round(now, 2)
+        elif event == "alarm":
+            transition = msgspec.json.decode(data, type=AlertTransition)
+            if self.first_alarm_s is None:
+                self.first_alarm_s = round(now, 2)
+            key = (transition.alert_id, transition.seq)
+            self.seen_ms.setdefault(key, time.time() * 1000)
+            if transition.source.topic == VITALS.name:
+                self.source_of[key] = (transition.source.partition, transition.source.offset)
+
+
+def ends(bootstrap: str) -> Offsets:
+    """The next offset of every partition of the topics that a demo counts."""
+    return end_offsets(bootstrap, (VITALS, SCORES, ALERTS, DEAD_LETTERS))
+
+
+class Counts(msgspec.Struct):
+    """What stands in the log since the demo began."""
+
+    readings: int = 0
+    frames: int = 0
+    scores: int = 0
+    transitions: int = 0
+    alert_ids: set[str] = set()
+    dead_letters: int = 0
+    appended_ms: dict[tuple[int, int], int] = {}
+
+
+def count(bootstrap: str, since: Offsets, until: Offsets) -> Counts:
+    """Read the log between two sets of offsets and count what is in it."""
+    from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, TopicPartition
+
+    counts = Counts()
+    left = {where: end for where, end in until.items() if end > since.get(where, 0)}
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "ward-demo",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, p, since.get((topic, p), 0)) for topic, p in left])
+        while left:
+            records = consumer.consume(2000, timeout=10)
+            if not records:
+                raise Transient("the broker stopped answering while the demo counted its log")
+            for record in records:
+                where = (record.topic(), record.partition())
+                error = record.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public constant
+                        left.pop(where, None)
+                    continue
+                if where in left and record.offset() < left[where]:
+                    _add(counts, record)
+                if record.offset() not in (None, OFFSET_INVALID) and record.offset() + 1 >= left.get(where, 0):
+                    left.pop(where, None)
+    finally:
+        consumer.close()
+    return counts
+
+
+def _add(counts: Counts, record: Any) -> None:
+    topic, value = record.topic(), record.value()
+    try:
+        if topic == VITALS.name:
+            frame = codec.decode(value, VitalsFrame)
+            counts.appended_ms[record.partition(), record.offset()] = record.timestamp()[1]
+            counts.frames += bool(frame.beds)
+            counts.readings += sum(len(bed.readings) for bed in frame.beds)
+        elif topic == SCORES.name:
+            counts.scores += len(codec.decode(value, ScoreFrame).beds)
+        elif topic == ALERTS.name:
+            counts.transitions += 1
+            counts.alert_ids.add(codec.decode(value, AlertTransition).alert_id)
+        else:
+            counts.dead_letters += 1
+    except Poison:
+        return  # an unreadable record is counted where it ends up, among the dead letters
+
+
+def latency(watcher: Watcher, appended_ms: Mapping[tuple[int, int], int]) -> Spread | None:
+    """From the append of the record behind an alarm to the arrival of the alarm at the demo's client."""
+    import numpy as np
+
+    delays = [
+        watcher.seen_ms[key] - appended_ms[source] for key, source in watcher.source_of.items() if source in appended_ms
+    ]
+    if not delays:
+        return None
+    p50, p99 = np.percentile(delays, (50, 99))
+    return Spread(round(float(p50), 1), round(float(p99), 1))
