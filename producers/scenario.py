@@ -92,7 +92,7 @@ EFFECTS: Final[dict[Kind, Effect]] = {
         44, 13, -5, -36, -20, 2.4, ramp_s=1800, fade_s=1800, oxygen=2, oxygen_after_s=900, confused_from=0.8
     ),
     Kind.BLEED: Effect(48, 9, -1.5, -50, -26, -0.3, ramp_s=90, fade_s=240),
-    Kind.ARRHYTHMIA: Effect(68, 4, -1, -18, -6, 0, ramp_s=2, fade_s=3, irregular=11),
+    Kind.ARRHYTHMIA: Effect(68, 4, -1, -18, -6, 0, ramp_s=2, fade_s=3, irregular=8),
     Kind.BRADYCARDIA: Effect(-40, 0, -1, -14, -8, 0, ramp_s=6, fade_s=10),
     Kind.HYPERTENSIVE_CRISIS: Effect(10, 3, 0, 82, 38, 0, ramp_s=60, fade_s=180),
     Kind.RECOVERY: Effect(40, 11, -6, -14, -6, 1.4, ramp_s=0, fade_s=1),

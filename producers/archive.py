@@ -1,0 +1,219 @@
+"""Real recordings on disk: the small sample that ships, and the full sets under ``WARD_DATA_DIR``, as tracks of values.
+
+Values are as recorded, in canonical units, with their artefacts. Left out because a vital would have to be made up from
+them: FiO2 (a fraction, not a flow), the Glasgow coma scale (not ACVPU), pulse rate (a second opinion on heart rate).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from contracts.errors import Misconfigured, WardError
+from contracts.records import Source, Vital
+
+
+class Origin(StrEnum):
+    """Where a recording comes from."""
+
+    EICU = "eicu"
+    MIMIC = "mimic"
+    CHALLENGE2012 = "challenge2012"
+
+
+class NotFound(WardError):
+    """No recording of that name."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One vital of one recording: values at seconds from its begin, in order. ``aperiodic``: never held in between."""
+
+    vital: Vital
+    source: Source
+    at_s: tuple[float, ...]
+    values: tuple[float, ...]
+
+    @property
+    def aperiodic(self) -> bool:
+        """A cuff speaks when it has measured, and only then."""
+        return self.source is Source.CUFF
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One stay. ``id`` is a pseudonym; ``length_s`` reaches from its first value to its last."""
+
+    id: str
+    origin: Origin
+    length_s: float
+    tracks: tuple[Track, ...]
+
+    @property
+    def vitals(self) -> list[str]:
+        """The vitals it has, by name."""
+        return sorted({track.vital.value for track in self.tracks})
+
+
+SAMPLES: Final = "samples"
+SOURCES: Final = (SAMPLES, *Origin)
+
+Column = tuple[Vital, Source]
+_EICU: Final[dict[str, Column]] = {
+    "hr": (Vital.HEART_RATE, Source.MONITOR),
+    "resp": (Vital.RESPIRATION, Source.MONITOR),
+    "o2sat": (Vital.SPO2, Source.PLETH),
+    "sbp": (Vital.SYSTOLIC, Source.MONITOR),
+    "dbp": (Vital.DIASTOLIC, Source.MONITOR),
+    "map": (Vital.MEAN_PRESSURE, Source.MONITOR),
+    "temp": (Vital.TEMPERATURE, Source.MONITOR),
+}
+_MIMIC: Final[dict[str, Column]] = {
+    "hr": (Vital.HEART_RATE, Source.ECG),
+    "resp": (Vital.RESPIRATION, Source.MONITOR),
+    "spo2": (Vital.SPO2, Source.PLETH),
+    "abpsys": (Vital.SYSTOLIC, Source.ARTERIAL),
+    "abpdias": (Vital.DIASTOLIC, Source.ARTERIAL),
+    "abpmean": (Vital.MEAN_PRESSURE, Source.ARTERIAL),
+    "nbpsys": (Vital.SYSTOLIC, Source.CUFF),
+    "nbpdias": (Vital.DIASTOLIC, Source.CUFF),
+    "nbpmean": (Vital.MEAN_PRESSURE, Source.CUFF),
+}
+_CHALLENGE: Final[dict[str, Column]] = {
+    "hr": (Vital.HEART_RATE, Source.MONITOR),
+    "resprate": (Vital.RESPIRATION, Source.MONITOR),
+    "sao2": (Vital.SPO2, Source.MONITOR),
+    "temp": (Vital.TEMPERATURE, Source.MONITOR),
+    "sysabp": (Vital.SYSTOLIC, Source.ARTERIAL),
+    "diasabp": (Vital.DIASTOLIC, Source.ARTERIAL),
+    "map": (Vital.MEAN_PRESSURE, Source.ARTERIAL),
+    "nisysabp": (Vital.SYSTOLIC, Source.CUFF),
+    "nidiasabp": (Vital.DIASTOLIC, Source.CUFF),
+    "nimap": (Vital.MEAN_PRESSURE, Source.CUFF),
+}
+COLUMNS: Final = {Origin.EICU: _EICU, Origin.MIMIC: _MIMIC, Origin.CHALLENGE2012: _CHALLENGE}
+"""The columns of each source that are vitals. Challenge 2012 calls its saturation SaO2; it is sent as SpO2."""
+_FILES: Final = {
+    # file, id column, time column, seconds in its unit
+    Origin.EICU: ("eicu_hourly.parquet", "stay_id", "hour", 3600.0),
+    Origin.MIMIC: ("mimic_numerics_1min.csv", "subject", "minute", 60.0),
+    Origin.CHALLENGE2012: ("challenge2012_observations.parquet", "record_id", "minute", 60.0),
+}
+
+Sample = tuple[float, Mapping[str, float]]
+
+
+def load(source: str, data_dir: str | None = None, stay: str | None = None) -> list[Recording]:
+    """The recordings of a source: ``samples``, or ``eicu``, ``mimic``, ``challenge2012`` under ``data_dir``/vitals.
+
+    ``stay`` picks one. Raises Misconfigured for an unknown source or a missing folder or file, NotFound for a stay.
+    """
+    if source == SAMPLES:
+        found = list(_samples())
+    elif source in Origin.__members__.values():
+        found = _whole(Origin(source), data_dir, stay)
+    else:
+        raise Misconfigured(f"no source {source!r}; there are {', '.join(SOURCES)}")
+    if stay is not None:
+        found = [recording for recording in found if recording.id == stay]
+        if not found:
+            raise NotFound(f"no stay {stay!r} in {source}; `ward play {source} --list` lists them")
+    return found
+
+
+def _samples() -> Iterator[Recording]:
+    folder = resources.files("producers").joinpath("samples")
+    order: list[tuple[int, Recording]] = []
+    for origin in Origin:
+        lines = folder.joinpath(f"{origin}.csv").read_text(encoding="utf-8").splitlines()
+        for name, rows in groupby(csv.DictReader(lines), key=lambda row: str(row["stay"])):
+            samples = [(float(row["minute"]) * 60.0, _numbers(row)) for row in rows]
+            order.append((int(name.rpartition("-")[2]), assemble(name, origin, samples, COLUMNS[origin])))
+    yield from (recording for _, recording in sorted(order, key=lambda one: one[0]))
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(text) for name, text in row.items() if text and name not in ("stay", "minute")}
+
+
+def assemble(name: str, origin: Origin, samples: Iterable[Sample], columns: Mapping[str, Column]) -> Recording:
+    """A recording from (second, {column: value}) in order of time; its first value is at second 0."""
+    at: dict[str, list[float]] = {column: [] for column in columns}
+    values: dict[str, list[float]] = {column: [] for column in columns}
+    begin_s: float | None = None
+    end_s = 0.0
+    for second, numbers in samples:
+        for column, value in numbers.items():
+            if column in columns:
+                begin_s = second if begin_s is None else begin_s
+                end_s = second
+                at[column].append(second - begin_s)
+                values[column].append(value)
+    tracks = tuple(
+        Track(vital, source, tuple(at[column]), tuple(values[column]))
+        for column, (vital, source) in columns.items()
+        if at[column]
+    )
+    return Recording(name, origin, end_s - (begin_s or 0.0), tracks)
+
+
+def _whole(origin: Origin, data_dir: str | None, stay: str | None) -> list[Recording]:
+    file, _, _, unit_s = _FILES[origin]
+    if data_dir is None:
+        raise Misconfigured(f"{origin} needs the recordings: set WARD_DATA_DIR to the folder that holds vitals/{file}")
+    wanted = None if stay is None else stay.removeprefix(f"{origin}-")
+    found = []
+    for name, rows in groupby(load_rows(Path(data_dir), origin), key=lambda row: row[0]):
+        if wanted is None or name == wanted:
+            samples = ((at * unit_s, numbers) for _, at, numbers in rows)
+            recording = assemble(f"{origin}-{name}", origin, samples, COLUMNS[origin])
+            if recording.tracks:
+                found.append(recording)
+    return found
+
+
+Row = tuple[str, float, dict[str, float]]
+
+
+def load_rows(data: Path, origin: Origin, split: str | None = None, also: Sequence[str] = ()) -> Iterator[Row]:
+    """(stay, time in the file's unit, {column: value}) in order of stay and time; ``also`` names further columns.
+
+    ``split`` keeps one split of the files that have one. Raises Misconfigured for a missing file or library.
+    """
+    file, key, clock, _ = _FILES[origin]
+    path = data / "vitals" / file
+    if not path.is_file():
+        raise Misconfigured(f"WARD_DATA_DIR={data}: there is no vitals/{file} in it")
+    names = [*COLUMNS[origin], *also]
+    return (
+        _csv_rows(path, key, clock, names) if path.suffix == ".csv" else _parquet_rows(path, key, clock, names, split)
+    )
+
+
+def _csv_rows(path: Path, key: str, clock: str, names: Sequence[str]) -> Iterator[Row]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            yield row[key], float(row[clock]), {name: float(row[name]) for name in names if row.get(name)}
+
+
+def _parquet_rows(path: Path, key: str, clock: str, names: Sequence[str], split: str | None) -> Iterator[Row]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as missing:
+        raise Misconfigured(
+            f"reading {path.name} needs pyarrow: install wardstream[data], or play the samples"
+        ) from missing
+    filters = None if split is None else [("split", "=", split)]
+    table = parquet.read_table(path, columns=[key, clock, *names], filters=filters)
+    table = table.sort_by([(key, "ascending"), (clock, "ascending")])
+    keys, clocks = table.column(key).to_pylist(), table.column(clock).to_pylist()
+    series = [table.column(name).to_pylist() for name in names]
+    for who, at, *values in zip(keys, clocks, *series, strict=True):
+        # the files hold 32-bit floats; 6 digits give back the number that was written down
+        yield str(who), float(at), {n: float(f"{v:.6g}") for n, v in zip(names, values, strict=True) if v is not None}
