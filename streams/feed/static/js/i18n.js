@@ -21,13 +21,13 @@ export const clockTime = (ms) => hms.format(ms);
 /** The local zone's short name, such as CET. */
 export const zoneName = (ms) => zoned.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";
 
-/** An age in the largest whole unit: 14 s, 4 min, 2 h, 3 d. */
-export function ageText(ms) {
+/** An age in the largest whole unit: 14 s, 4 min, 2 h, 3 d; with `form` "short" for a tile: 14s, 4m. */
+export function ageText(ms, form = "age") {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return t("age.s", { n: s });
-  if (s < 3600) return t("age.min", { n: Math.floor(s / 60) });
-  if (s < 172800) return t("age.h", { n: Math.floor(s / 3600) });
-  return t("age.d", { n: Math.floor(s / 86400) });
+  if (s < 60) return t(`${form}.s`, { n: s });
+  if (s < 3600) return t(`${form}.min`, { n: Math.floor(s / 60) });
+  if (s < 172800) return t(`${form}.h`, { n: Math.floor(s / 3600) });
+  return t(`${form}.d`, { n: Math.floor(s / 86400) });
 }
 
 /** A running duration as 0:42, or 1:02:07. */

@@ -41,7 +41,7 @@ export class Panel extends EventTarget {
     this.body.append(
       h("section", {}, h("h3", { text: t("panel.alarms") }), this.alarms),
       h("section", {}, this.acts, this.#noteForm(bed)),
-      h("section", {}, h("h3", { text: t("panel.vitals") }), h("div", { class: "rows" }, ...[...this.rows, ...this.plain].map((row) => row.root))),
+      h("section", {}, h("h3", { text: t("panel.vitals") }), h("div", { class: "rows" }, ...this.rows.map((row) => row.root), h("div", { class: "pair" }, ...this.plain.map((row) => row.root)))),
       h("section", {}, h("h3", { text: t("panel.news") }), this.news));
     this.frame(true);
     if (focus) this.root.focus({ preventScroll: true });
@@ -151,11 +151,11 @@ export class Panel extends EventTarget {
     const kind = VITALS[vitals[0]];
     const grouped = vitals.length > 1;
     const hue = grouped ? "pressure" : charted ? vitals[0] : "other";
-    const row = { vitals, grouped, val: h("span"), note: h("b"), limits: h("span") };
-    const box = charted ? h("div", { class: "chart" }) : h("div");
+    const row = { vitals, grouped, val: h("span"), note: h("b"), limits: h("span"), unit: h("span", { class: "unit", text: kind.unit }) };
+    const box = charted ? h("div", { class: "chart" }) : null;
     row.root = h("div", { class: `row v-${hue}` },
       h("div", {}, h("div", { class: "name", text: t(`vital.${grouped ? "pressure" : vitals[0]}`) }),
-        h("div", { class: "value" }, row.val, h("span", { class: "unit", text: kind.unit })),
+        h("div", { class: "value" }, row.val, row.unit),
         h("div", { class: "about" }, row.note, row.limits)), box);
     if (charted) this.charts.push(new Chart(box, vitals, { axes: true }));
     return row;
@@ -163,13 +163,14 @@ export class Panel extends EventTarget {
 
   #fill(row, bed, nowMs) {
     const { values } = bed.tile;
-    const each = row.vitals.map((vital) => shown(vital, values[vital], nowMs));
+    const each = row.vitals.map((vital) => shown(vital, values[vital], nowMs, "age"));
     setText(row.val, row.grouped ? `${each[0].text}/${each[1].text}${values.mean_pressure ? ` (${each[2].text})` : ""}` : each[0].text);
     const first = row.vitals.map((vital) => values[vital]).find(Boolean);
-    const doubt = each.find((one) => one.note)?.note ?? "";
+    const doubt = each.find((one) => one.state !== "ok" && one.note)?.note ?? "";
     const quality = first && known(`quality.${first.q}`) && first.q !== "no_signal" ? t(`quality.${first.q}`) : "";
     const age = first ? t("age.ago", { age: ageText(nowMs - first.at) }) : "";
-    setText(row.note, [doubt, quality].filter(Boolean).join(", ") || age);
+    setText(row.note, [doubt || age, quality].filter(Boolean).join(", "));
+    row.unit.hidden = each[0].text === t("value.air");
     const limits = this.store.policy?.limits?.[row.vitals[0]] ?? {};
     const own = this.trends.of(bed)?.limits?.[row.vitals[0]] ?? limits;
     const { low, high } = own;
@@ -184,7 +185,7 @@ export class Panel extends EventTarget {
       this.signature = signature;
       const focused = document.activeElement?.dataset?.act ?? null;
       this.clocks = [];
-      this.alarms.replaceChildren(...(bed.alarms.length ? bed.alarms.map((alarm) => this.#alarmRow(bed, alarm)) : [h("p", { class: "quiet", text: t("panel.no_alarms") })]));
+      this.alarms.replaceChildren(...(bed.alarms.length ? bed.alarms.map((alarm, n) => this.#alarmRow(bed, alarm, n === 0)) : [h("p", { class: "quiet", text: t("panel.no_alarms") })]));
       this.#bedActs(bed, nowMs);
       if (focused) this.root.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     }
@@ -198,7 +199,7 @@ export class Panel extends EventTarget {
     }
   }
 
-  #alarmRow(bed, alarm) {
+  #alarmRow(bed, alarm, first) {
     const tone = toneOf(alarm);
     const state = h("div", { class: "state" });
     this.clocks.push({ node: state, alarm });
@@ -207,8 +208,8 @@ export class Panel extends EventTarget {
       h("span", { class: "mark" }, icon(tone), h("span", { text: t(`stars.${tone}`) })),
       h("div", {}, h("div", { class: "message", text: alarm.message }), state),
       h("div", { class: "acts" },
-        isLoud(alarm) ? button(t("act.acknowledge"), { kind: "main-act", key: "A", on: () => this.actions.acknowledge(bed, alarm), "aria-label": t("act.ack_label", about), data: { act: `panel-ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : null,
-        button(t("act.why"), { key: "W", on: () => this.dispatchEvent(new CustomEvent("why", { detail: alarm })), "aria-label": t("act.why_label", about), data: { act: `panel-why-${alarm.alert_id}` } })));
+        isLoud(alarm) ? button(t("act.acknowledge"), { kind: "main-act", key: first ? "A" : null, on: () => this.actions.acknowledge(bed, alarm), "aria-label": t("act.ack_label", about), data: { act: `panel-ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : null,
+        button(t("act.why"), { key: first ? "W" : null, on: () => this.dispatchEvent(new CustomEvent("why", { detail: alarm })), "aria-label": t("act.why_label", about), data: { act: `panel-why-${alarm.alert_id}` } })));
   }
 
   #bedActs(bed, nowMs) {

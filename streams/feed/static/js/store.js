@@ -25,17 +25,17 @@ export class Store extends EventTarget {
     super();
     this.wards = new Set();
     this.policy = null;
+    this.logMs = 0;
+    this.logAt = 0;
     this.clear();
   }
 
-  /** Forgets beds and alarms, keeps wards and policy. */
+  /** Forgets beds and alarms; keeps wards, policy and the log's clock. */
   clear() {
     this.beds = new Map();
     this.alarms = new Map();
     this.closed = new Map();
     this.dirty = new Set();
-    this.logMs = 0;
-    this.logAt = 0;
     this.delayMs = null;
   }
 

@@ -47,6 +47,7 @@ export class Stream extends EventTarget {
     const log = performance.now() - this.logAt;
     if (beat > REOPEN_AFTER_MS && performance.now() - this.openedAt > REOPEN_AFTER_MS) this.#connect();
     if (beat > LOST_AFTER_MS) return { state: "link", forMs: beat };
+    if (!this.store.logMs) return { state: "connecting", forMs: 0 };
     if (log > LOST_AFTER_MS) return { state: "log", forMs: log };
     return { state: this.source?.readyState === EventSource.OPEN ? "live" : "connecting", forMs: 0 };
   }
@@ -62,29 +63,36 @@ export class Stream extends EventTarget {
     const source = new EventSource(`/api/stream${text ? `?${text}` : ""}`);
     this.source = source;
     const on = (name, take) => source.addEventListener(name, (event) => {
-      if (source === this.source) take(JSON.parse(event.data), event);
+      if (source !== this.source) return;
+      if (event.lastEventId) this.cursor = event.lastEventId;
+      take(JSON.parse(event.data));
     });
     on("wall", (wall) => {
       this.cursor = wall.cursor ?? this.cursor;
       this.#alive();
-      this.logAt = this.beatAt;
+      this.#saw(wall.clock_ms, wall.server_ms);
       this.store.applyWall(wall);
     });
     on("tiles", (frame) => {
       if (this.store.applyTiles(frame)) this.logAt = performance.now();
     });
-    on("alarm", (step, event) => {
-      if (event.lastEventId) this.cursor = event.lastEventId;
-      this.store.applyAlarm(step);
-    });
+    on("alarm", (step) => this.store.applyAlarm(step));
     on("heartbeat", (beat) => {
       this.#alive();
-      if (beat.clock_ms && this.store.sawLog(beat.clock_ms)) this.logAt = performance.now();
+      this.#saw(beat.clock_ms, beat.server_ms);
     });
     on("cut", () => this.#again(0));
     source.onerror = () => {
       if (source === this.source && source.readyState === EventSource.CLOSED) this.#again(this.failures++);
     };
+  }
+
+  /** Notes the log's time. The first one may be old already: a log that stood still before we came is not live. */
+  #saw(clockMs, serverMs) {
+    const first = !this.store.logMs;
+    if (!clockMs || !this.store.sawLog(clockMs)) return;
+    this.logAt = performance.now() - (first ? Math.max(0, serverMs - clockMs) : 0);
+    if (first) this.store.logAt = this.logAt;
   }
 
   #alive() {

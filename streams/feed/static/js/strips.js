@@ -6,6 +6,8 @@ import { t } from "./i18n.js";
 
 const SPAN_S = 600;
 const KEPT = 700;
+const FRESH_MS = 2000;
+const GAP_S = 15;
 const FETCHES_AT_ONCE = 2;
 const FORGET_AFTER_MS = 20 * 60 * 1000;
 
@@ -44,7 +46,8 @@ export class Trends extends EventTarget {
     data.t_ms.push(at);
     for (const vital of Object.keys(VITALS)) {
       const value = bed.tile.values[vital];
-      const usable = value && (value.tag === "ok" || value.tag === "clock_suspect") && typeof value.v === "number";
+      const taken = value && at - value.at < FRESH_MS && typeof value.v === "number";
+      const usable = taken && (value.tag === "ok" || value.tag === "clock_suspect");
       (data.series[vital] ??= data.t_ms.slice(1).map(() => null)).push(usable ? value.v : null);
     }
     if (data.t_ms.length > KEPT) {
@@ -63,7 +66,7 @@ export class Trends extends EventTarget {
     this.running += 1;
     const kept = this.queue.shift();
     const empty = { t_ms: [], series: {}, limits: {} };
-    const got = await trend(kept.bed.tile.bed, SPAN_S).catch(() => empty);
+    const got = await trend(kept.bed.tile, SPAN_S).catch(() => empty);
     kept.data = { t_ms: [...got.t_ms], series: got.series, limits: got.limits ?? {} };
     for (const vital of Object.keys(VITALS)) kept.data.series[vital] ??= kept.data.t_ms.map(() => null);
     this.running -= 1;
@@ -81,6 +84,9 @@ function extent(lists, limits, range) {
   for (const limit of limits) if (typeof limit === "number") { low = Math.min(low, limit - 1); high = Math.max(high, limit + 1); }
   return [low, high];
 }
+
+/** A line bridges what is missing for a few seconds; a longer gap stays open. */
+const longGaps = (u, series, from, to, gaps) => gaps.filter(([start, end]) => end - start > (u.bbox.width * GAP_S) / SPAN_S);
 
 /**
  * One chart of one or more vitals that share a scale. `axes` shows time and values (the panel), without it is a strip.
@@ -166,7 +172,8 @@ export class Chart {
           { stroke: muted, font, grid, ticks: none, size: 34, gap: 4, space: 26 }]
         : [none, none],
       series: [{}, ...this.vitals.map((vital, n) => ({
-        stroke: hue, width: n === 0 ? 1.6 : 1.1, points: none, spanGaps: false, dash: n === 1 ? [4, 3] : undefined,
+        stroke: hue, width: n === 0 ? 1.6 : 1.1, spanGaps: false, gaps: longGaps,
+        points: VITALS[vital].live ? none : { show: true, size: this.axes ? 4 : 3, fill: hue, width: 0 },
       }))],
       hooks: { drawClear: [(u) => this.#limitsOn(u)], draw: [(u) => this.#markOn(u)] },
     };

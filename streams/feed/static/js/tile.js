@@ -141,6 +141,7 @@ export class Tile {
     const spoken = [];
     for (const vital of [...BIG, "temperature", "supplemental_oxygen", "consciousness"]) {
       const now = shown(vital, values[vital], nowMs);
+      if (vital === "consciousness") setData(this.numbers.get(vital).root, "plain", values[vital]?.v === "A" ? "yes" : null);
       this.#write(vital, now.text, now.state, now.note, alarmOf(bed, [vital]), !values[vital]);
       if (values[vital]) spoken.push(`${t(`vital.${vital}`)} ${now.text} ${VITALS[vital].unit} ${now.note}`.trimEnd());
     }

@@ -30,21 +30,21 @@ export function figure(vital, value) {
 
 /**
  * How one value is to be shown now: {text, state, note}. state: ok, dim, inop, none, doubt, stale.
- * The note says in words what the state means; colour and hatching only repeat it.
+ * `form` is that of ages. The note says in words what the state means; colour and hatching only repeat it.
  */
-export function shown(vital, value, nowMs) {
+export function shown(vital, value, nowMs, form = "short") {
   const kind = VITALS[vital];
   if (!value) return { text: t("value.none"), state: "none", note: "" };
   const age = Math.max(0, nowMs - value.at);
   if (value.tag === "no_signal" || value.v === null || value.v === undefined) {
     return { text: t("value.none"), state: "none", note: t("tag.no_signal") };
   }
-  if (kind.live && age > INOP_MS) return { text: t("value.none"), state: "inop", note: `${t("tag.inop")} ${ageText(age)}` };
+  if (kind.live && age > INOP_MS) return { text: t("value.none"), state: "inop", note: `${t("tag.inop")} ${ageText(age, form)}` };
   const text = figure(vital, value.v);
-  if (value.tag === "stale") return { text, state: "stale", note: `${t("tag.stale")} ${ageText(age)}` };
+  if (value.tag === "stale") return { text, state: "stale", note: `${t("tag.stale")} ${ageText(age, form)}` };
   if (DOUBTED.has(value.tag)) return { text, state: "doubt", note: t(`tag.${value.tag}`) };
-  if (kind.live && age > DIM_MS) return { text, state: "dim", note: ageText(age) };
-  return { text, state: "ok", note: kind.showAge && age > kind.showAge ? ageText(age) : "" };
+  if (kind.live && age > DIM_MS) return { text, state: "dim", note: ageText(age, form) };
+  return { text, state: "ok", note: kind.showAge && age > kind.showAge ? ageText(age, form) : "" };
 }
 
 /** The NEWS2 band of one total, in the words of the chart. */
