@@ -14,6 +14,7 @@ from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import AlertTransition, ScoreFrame, VitalsFrame
 from contracts.topology import ALERTS, DEAD_LETTERS, SCORES, VITALS
+from infra.stack import wait_until
 from infra.topics import Offsets, end_offsets
 
 RECONNECT_S: Final = 0.2
@@ -120,6 +121,30 @@ class Watcher:
 def ends(bootstrap: str) -> Offsets:
     """The next offset of every partition of the topics that a demo counts."""
     return end_offsets(bootstrap, (VITALS, SCORES, ALERTS, DEAD_LETTERS))
+
+
+def taken(bootstrap: str, group: str) -> dict[int, int]:
+    """How far a consumer group has committed the wards' log, by partition."""
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    try:
+        rows = consumer.committed([TopicPartition(VITALS.name, p) for p in range(VITALS.partitions)], timeout=10)
+        return {row.partition: row.offset for row in rows}
+    except KafkaException as failure:
+        raise Transient(f"cannot tell how far {group} is: {failure}") from failure
+    finally:
+        consumer.close()
+
+
+def ends_once_taken(bootstrap: str, group: str, within_s: float) -> Offsets:
+    """The ends of the log once the group has taken every record that stands in it now, or the time is over."""
+    now = ends(bootstrap)
+    wait_until(
+        lambda: all(taken(bootstrap, group)[p] >= end for (topic, p), end in now.items() if topic == VITALS.name),
+        within_s,
+    )
+    return ends(bootstrap)
 
 
 class Counts(msgspec.Struct):

@@ -14,12 +14,11 @@ from typing import Annotated, Final
 import typer
 
 from contracts.errors import Misconfigured
-from contracts.topology import SCORES
+from contracts.settings import Settings
 from infra import demo as measured
 from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.processes import BY_NAME
 from infra.stack import Stack
-from infra.topics import Offsets
 
 FAILURE, INTERRUPTED = 1, 130
 DRAIN_S: Final = 15.0
@@ -81,7 +80,7 @@ def _play(stack: Stack, began: float, duration: float | None, beds: int, told: t
         played_s = time.monotonic() - played
         rows = [row for row in stack.status() if row.name in BY_NAME]
         stack.down(["recordings", "simulator"])
-        until = _settled(kafka)
+        until = measured.ends_once_taken(kafka, Settings().worker_group, DRAIN_S)
     finally:
         watcher.stop()
     counts = measured.count(kafka, since, until)
@@ -106,19 +105,6 @@ def _play(stack: Stack, began: float, duration: float | None, beds: int, told: t
         memory_mb=round(sum(row.rss_mb or 0.0 for row in rows), 0),
         feed=stack.site().url("feed"),
     )
-
-
-def _settled(kafka: str) -> Offsets:
-    """The ends of the log once scores have caught up with the last frame of the producers, which are gone."""
-    deadline, pause = time.monotonic() + DRAIN_S, threading.Event()
-    before = measured.ends(kafka)
-    while time.monotonic() < deadline:
-        pause.wait(1.0)
-        now = measured.ends(kafka)
-        if all(now[where] == end for where, end in before.items() if where[0] == SCORES.name):
-            return now
-        before = now
-    return before
 
 
 @contextmanager
