@@ -98,7 +98,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         prepare=hdfs.prepare,
         fetches=("hadoop",),
         heap_mb=hdfs.HEAP_MB,
-        container=Container("apache/hadoop:3.5.0", heap_variable="HDFS_NAMENODE_OPTS"),
+        container=Container("apache/hadoop:3.4.1", heap_variable="HDFS_NAMENODE_OPTS"),
     ),
     Process(
         "datanode",
@@ -109,7 +109,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         ports=("datanode", "datanode_http", "datanode_ipc"),
         fetches=("hadoop",),
         heap_mb=hdfs.HEAP_MB,
-        container=Container("apache/hadoop:3.5.0", heap_variable="HDFS_DATANODE_OPTS"),
+        container=Container("apache/hadoop:3.4.1", heap_variable="HDFS_DATANODE_OPTS"),
     ),
     Process(
         "influxdb",

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import struct
+import sys
 import urllib.error
 import urllib.request
 from typing import Any, Final
@@ -63,3 +64,15 @@ def kafka_answers(port: int) -> str | None:
         return f"the broker on {LOOPBACK}:{port} closed the connection"
     _size, answered, error = struct.unpack(">iih", head)
     return None if (answered, error) == (correlation, 0) else f"the broker on {LOOPBACK}:{port} answers error {error}"
+
+
+def main() -> None:
+    """``python -m infra.launch.probes URL [TEXT]``: exit code 0 when the page answers 200 and holds the text."""
+    url, *text = sys.argv[1:]
+    trouble = page_has(url, text[0], f"no {text[0]!r} on {url}") if text else http_answers(url)
+    if trouble:
+        raise SystemExit(trouble)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""docker-compose.yml is the process table in containers: same names, needs, health, heaps; valid; no secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from infra.launch.hdfs import hdfs_site
+from infra.launch.kafka import properties
+from infra.processes import OWN, PORTS, PROCESSES, Process, alive
+from infra.site import CHECKOUT, Site, free_ports
+
+CONTAINED = [process for process in PROCESSES if process.container is not None]
+TOOLS = {"ward"}
+ADDRESSES = re.compile(r"listeners|voters|protocol\.map|log\.dirs|rpc|http-address|\.dir$|\.address$|hostname")
+
+
+@cache
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text()))
+
+
+def service(name: str) -> dict[str, Any]:
+    return dict(compose()["services"][name])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    place = tmp_path_factory.mktemp("site")
+    return Site(place, place, free_ports(PORTS), Path("java"), "not-a-secret")
+
+
+def test_it_fits_the_compose_specification() -> None:
+    schema = resources.files("check_jsonschema.builtin_schemas") / "vendor" / "compose-spec.json"
+    jsonschema.validate(compose(), json.loads(schema.read_text()))
+    assert "version" not in compose(), "obsolete"
+
+
+def test_its_services_are_the_processes_and_the_command_line() -> None:
+    assert set(compose()["services"]) == {process.name for process in CONTAINED} | TOOLS
+
+
+@pytest.mark.parametrize("process", CONTAINED, ids=lambda p: p.name)
+def test_a_service_runs_the_image_and_module_of_its_process(process: Process, site: Site) -> None:
+    ours = service(process.name)
+    assert process.container is not None
+    if process.container == OWN:
+        assert ours["image"].startswith("wardstream:")
+        assert ours["command"] == process.command(site)[1:]
+    else:
+        assert ours["image"] == process.container.image
+    assert not ours["image"].endswith(":latest")
+    assert re.search(r":\d+\.\d+\.\d+$", ours["image"]), "pin the exact version"
+
+
+@pytest.mark.parametrize("process", CONTAINED, ids=lambda p: p.name)
+def test_a_service_waits_for_what_its_process_needs(process: Process) -> None:
+    once = {p.name for p in PROCESSES if p.once}
+    expected = {need: "service_completed_successfully" if need in once else "service_healthy" for need in process.needs}
+    found = {need: how["condition"] for need, how in service(process.name).get("depends_on", {}).items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize("process", CONTAINED, ids=lambda p: p.name)
+def test_a_service_is_checked_restarted_and_bounded_like_its_process(process: Process) -> None:
+    ours = service(process.name)
+    assert ours["restart"] == ("no" if process.once else "unless-stopped")
+    assert ours.get("profiles", []) == ([] if process.profile == "core" else [process.profile])
+    assert ours["stop_grace_period"] == f"{process.stop_s:.0f}s"
+    assert "mem_limit" in ours
+    if process.health is not alive and not process.once:
+        assert {"test", "interval", "timeout", "retries", "start_period"} <= ours["healthcheck"].keys()
+    if process.heap_mb is not None:
+        assert process.container is not None
+        assert f"-Xmx{process.heap_mb}m" in ours["environment"][process.container.heap_variable].split()
+
+
+@pytest.mark.parametrize("name", list(compose()["services"]))
+def test_a_service_publishes_on_loopback_only_and_gains_no_privileges(name: str) -> None:
+    ours = service(name)
+    assert all(port.startswith("127.0.0.1:") for port in ours.get("ports", []))
+    assert "no-new-privileges:true" in ours["security_opt"]
+    assert not {"privileged", "network_mode", "pid", "devices"} & ours.keys()
+
+
+def test_volumes_are_named_and_declared() -> None:
+    for name in compose()["services"]:
+        for volume in service(name).get("volumes", []):
+            assert volume.split(":")[0] in compose()["volumes"], f"{name} mounts {volume}"
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    for name in compose()["services"]:
+        for variable, value in service(name).get("environment", {}).items():
+            if re.search("TOKEN|PASSWORD|SECRET", variable):
+                assert re.fullmatch(r"\$\{\w+:\?.+\}", value), f"{name}: {variable}"
+    example = (CHECKOUT / "infra" / "compose.env.example").read_text()
+    assert not re.findall(r"^\w+=\S+", example, re.MULTILINE), "the example chooses a value for somebody"
+
+
+def test_the_broker_has_the_same_settings_in_both() -> None:
+    place = Site(Path("/"), Path("/"), dict.fromkeys(PORTS, 1), None, "")
+    expected = {
+        "KAFKA_" + name.replace(".", "_").upper(): value
+        for name, value in properties(place).items()
+        if not ADDRESSES.search(name)
+    }
+    assert expected.items() <= service("kafka")["environment"].items()
+
+
+@pytest.mark.parametrize("name", ["namenode", "datanode"])
+def test_hdfs_has_the_same_settings_in_both(name: str, site: Site) -> None:
+    ignored = {"dfs.client.use.datanode.hostname", "ipc.client.connect.max.retries"}  # of loopback alone
+    expected = {
+        f"HDFS-SITE.XML_{setting}": value
+        for setting, value in hdfs_site(site).items()
+        if setting not in ignored and not ADDRESSES.search(setting)
+    }
+    assert expected.items() <= service(name)["environment"].items() | {
+        ("HDFS-SITE.XML_dfs.namenode.datanode.registration.ip-hostname-check", "false")
+    }
+
+
+def test_our_image_ships_every_package() -> None:
+    dockerfile = (CHECKOUT / "infra" / "Dockerfile").read_text()
+    for package in ("contracts", "models", "streams", "producers", "batch", "infra"):
+        assert f"COPY {package} {package}" in dockerfile
+    assert re.search(r"^FROM python:\d+\.\d+\.\d+-", dockerfile, re.MULTILINE)
+    assert "USER 10001" in dockerfile
