@@ -59,7 +59,7 @@ class Alarm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Breach(NamedTuple):
-    """A condition found to hold at ``at_ms`` (event time). ``severe``: at high priority."""
+    """A condition found to hold at ``at_ms`` (event time), by a reading of then or of ``reading_ms``."""
 
     at_ms: int
     priority: Priority
@@ -67,6 +67,7 @@ class Breach(NamedTuple):
     vital: Vital | None = None
     value: float | str | None = None
     limit: float | None = None
+    reading_ms: int | None = None
 
 
 class Change(NamedTuple):
@@ -139,7 +140,7 @@ def on_breach(
             alarm,
             state=state,
             priority=priority,
-            breach_ms=max(alarm.breach_ms, breach.at_ms),
+            breach_ms=max(alarm.breach_ms, breach.at_ms if breach.reading_ms is None else breach.reading_ms),
             message=breach.message,
             value=breach.value,
             limit=breach.limit,
@@ -162,6 +163,16 @@ def on_calm(alarm: Alarm, latch: tuple[Priority, ...]) -> tuple[Alarm | None, Al
     if alarm.state is _ACTIVE and latches:
         return msgspec.structs.replace(alarm, state=_LATCHED, severe_ms=None, relapse_ms=None), AlarmEvent.LATCHED
     return None, AlarmEvent.CLEARED
+
+
+def on_lull(alarm: Alarm) -> Alarm:
+    """The alarm after a value inside the limit but not beyond the hysteresis: it stays, what is being timed starts anew.
+
+    That is: how long a severe breach has lasted, and since when a latched condition is back.
+    """
+    if alarm.severe_ms is None and alarm.relapse_ms is None:
+        return alarm
+    return msgspec.structs.replace(alarm, severe_ms=None, relapse_ms=None)
 
 
 def due(alarm: Alarm, now_ms: int, rule: AlarmRule) -> list[AlarmEvent]:

@@ -42,7 +42,7 @@ from models.ward import alarms as machine
 from models.ward import news2
 from models.ward.alarms import Alarm, Breach
 from models.ward.policy import Limits, Policy
-from models.ward.state import ACTIONS_KEPT, INDEX, VITALS, BedState, VitalState, WardState, dump, load
+from models.ward.state import ACTIONS_KEPT, INDEX, LEFT_KEPT, VITALS, BedState, VitalState, WardState, dump, load
 from models.ward.tagging import pressures_disagree, tag_of
 
 __all__ = ["BedState", "Outputs", "WardCore", "WardState"]
@@ -55,7 +55,9 @@ CUFF_MAX_MS: Final = 60_000
 CUFF_REST_MS: Final = 120_000
 CUFF_RECOVERY_MS: Final = 10_000
 PENDING_MAX_MS: Final = 60_000
-"""A pending alarm whose condition was not seen again for this long is forgotten."""
+"""A pending alarm whose condition was not seen again for this long (or twice the longest delay) is forgotten."""
+FROZEN_STEP_MS: Final = 10_000
+"""Equal values further apart than this are two measurements that agree (a cuff), not a frozen device."""
 
 _TAKEN: Final = frozenset({Quality.MEASURED, Quality.NO_SIGNAL})
 _USABLE: Final = frozenset({Tag.OK, Tag.CLOCK_SUSPECT})
@@ -108,6 +110,13 @@ class Outputs(NamedTuple):
     duplicates: int
 
 
+_GRAVE: Final = {
+    Vital.HEART_RATE: (Priority.HIGH, "check patient and leads"),
+    Vital.SPO2: (Priority.MEDIUM, "check patient and probe"),
+}
+"""Vitals whose implausibly low value may be the patient's after all: the technical alarm's priority and advice."""
+
+
 class _Rules(NamedTuple):
     limits: tuple[Limits | None, ...]
     bounds: tuple[tuple[float | None, float | None] | None, ...]
@@ -125,6 +134,8 @@ class _Ward:
         self.source = source
         self.policy = policy
         self.told: list[AlertTransition] = []
+        self.left = state.left
+        self.unpaused: set[str] = set()
         self.news2: dict[str, News2] = {}
 
 
@@ -145,6 +156,7 @@ class WardCore:
         self._silence_ms = int(technical.silence_after_s * 1000)
         self._relevant_ms = int(policy.alarm.relevant_s * 1000)
         self._news2_delay_ms = int(policy.news2.delay_s * 1000)
+        self._pending_max_ms = max(PENDING_MAX_MS, 2 * _longest_delay_ms(policy))
 
     def fresh(self, ward: str) -> WardState:
         """The state of a ward of which nothing is known yet."""
@@ -168,7 +180,7 @@ class WardCore:
         """
         now_ms = max(now_ms, state.log_ms)
         passed = now_ms - state.log_ms if state.log_ms else 0
-        clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else 0)
+        clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else CHECK_EVERY_MS)  # slow ticks are no standstill
         ward = _Ward(state, now_ms, source, self.policy_hash)
         ward.clock_ms = clock_ms
         actions = state.actions
@@ -181,7 +193,11 @@ class WardCore:
                 self._act(ward, action)
         for incoming in frame.beds:
             before = ward.beds.get(incoming.patient)
-            bed = before if before is not None and before.bed == incoming.bed else self._admit(ward, before, incoming)
+            bed = (
+                before
+                if before is not None and before.bed == incoming.bed
+                else self._admit(ward, before, incoming, frame)
+            )
             seen_late, seen_twice = bed.late, bed.duplicates
             ward.beds[incoming.patient] = bed = self._absorb(ward, bed, incoming, frame.at_ms)
             readings += len(incoming.readings)
@@ -195,6 +211,8 @@ class WardCore:
             for patient, bed in tuple(ward.beds.items()):
                 if bed.alarms or clock_ms - bed.heard_clock_ms > self._silence_ms:
                     ward.beds[patient] = self._pass_time(ward, bed)
+        for patient in ward.unpaused & ward.beds.keys():
+            ward.beds[patient] = msgspec.structs.replace(ward.beds[patient], quiet_until_ms=0, quiet_rank=-1)
 
         scores = None
         if touched:
@@ -207,25 +225,43 @@ class WardCore:
                 policy=self.policy_hash,
                 beds=tuple(self._score(ward, ward.beds[patient]) for patient in touched if patient in ward.beds),
             )
-        after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions)
+        after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions, ward.left)
         return after, Outputs(scores, tuple(ward.told), readings, late, duplicates)
 
     # -- admission ---------------------------------------------------------------------------------------------------
 
-    def _admit(self, ward: _Ward, bed: BedState | None, incoming: BedReadings) -> BedState:
-        """The bed of a patient who is new or was moved; whoever lay there before is released."""
+    def _admit(self, ward: _Ward, bed: BedState | None, incoming: BedReadings, frame: VitalsFrame) -> BedState:
+        """The bed of a patient who is new or was moved; whoever lay there before is released.
+
+        Patients who change places within a frame are not: they keep their alarms.
+        """
+        moving = {b.patient for b in frame.beds if b.bed != incoming.bed}
         for patient, other in tuple(ward.beds.items()):
-            if other.bed == incoming.bed and patient != incoming.patient:
+            if other.bed == incoming.bed and patient != incoming.patient and patient not in moving:
                 self._release(ward, other, "bed given to another patient", None)
         if bed is not None:
             return msgspec.structs.replace(bed, bed=incoming.bed)
-        return BedState(incoming.bed, incoming.patient, ward.now_ms, ward.clock_ms, 0, (None,) * len(VITALS), {})
+        return BedState(
+            incoming.bed,
+            incoming.patient,
+            ward.now_ms,
+            ward.clock_ms,
+            0,
+            (None,) * len(VITALS),
+            {},
+            ended=ward.left.get(incoming.patient, {}),
+        )
 
     def _release(self, ward: _Ward, bed: BedState, note: str, action: AlertAction | None) -> None:
+        bed = msgspec.structs.replace(bed, ended=dict(bed.ended))
         for alarm in bed.alarms.values():
             if alarm.state is not AlarmState.PENDING:
                 self._tell(ward, bed, alarm, AlarmState.INACTIVE, AlarmEvent.CLEARED, ward.now_ms, action, note)
         del ward.beds[bed.patient]
+        if bed.ended:
+            ward.left = {p: ended for p, ended in ward.left.items() if p != bed.patient} | {bed.patient: bed.ended}
+            for oldest in tuple(ward.left)[:-LEFT_KEPT]:
+                del ward.left[oldest]
 
     # -- readings ----------------------------------------------------------------------------------------------------
 
@@ -244,7 +280,8 @@ class WardCore:
         open_alarms = dict(bed.alarms)
         newest_ms, late, duplicates = bed.newest_ms, bed.late, bed.duplicates
         cuff_from_ms, cuff_until_ms = bed.cuff_from_ms, bed.cuff_until_ms
-        lag_ms, lag_since_ms, skewed = self._judge_clock(bed, incoming, frame_ms, now_ms)
+        ended = dict(bed.ended)
+        lag_ms, lag_from_ms, lag_since_ms, behind_since_ms, skewed = self._judge_clock(bed, incoming, frame_ms, now_ms)
         pressures_new = False
         calm = not open_alarms
         found: list[int] = []
@@ -291,10 +328,24 @@ class WardCore:
                     else:
                         late += 1
                         if tag in _USABLE:
-                            self._recall(rules, open_alarms, i, kept, reading, at_ms)
+                            self._recall(rules, open_alarms, ended, i, kept, reading, at_ms)
                     continue
+                if previous is not kept:  # a second sample of this vital: what came before it is judged first
+                    if pressures_new and self._disown_pressures(known, vitals, found):
+                        calm = False
+                    if not calm:
+                        so_far = msgspec.structs.replace(bed, alarms=open_alarms, ended=ended)
+                        self._judge_vitals(ward, so_far, rules, vitals, found)
+                    known, found, pressures_new = tuple(vitals), [], False
+                    calm = not open_alarms
+                    kept = previous = vitals[i] or previous
                 good_ms = previous.good_ms
-                if value == previous.value and quality in _TAKEN and previous.quality in _TAKEN:
+                if (
+                    value == previous.value
+                    and quality in _TAKEN
+                    and previous.quality in _TAKEN
+                    and at_ms - previous.at_ms <= FROZEN_STEP_MS
+                ):
                     same_since_ms = previous.same_since_ms
             calm_low_ms = calm_high_ms = 0
             if kept is not None:
@@ -348,22 +399,29 @@ class WardCore:
             bed.quiet_rank,
             late,
             duplicates,
+            behind_since_ms,
+            lag_from_ms,
+            ended,
         )
         if not calm:
             if fresh:
                 self._calm(ward, after, _SILENCE, newest_ms)
-            for i in found:
-                current = vitals[i]
-                if current is not None:
-                    self._judge_vital(ward, after, rules, i, current)
+            self._judge_vitals(ward, after, rules, vitals, found)
         self._judge_absence(ward, after)
-        if skewed or open_alarms or lag_ms < -FUTURE_TOLERANCE_MS:
+        if skewed or behind_since_ms or open_alarms or lag_ms < -FUTURE_TOLERANCE_MS:
             self._judge_skew(ward, after)
         ward.news2[bed.patient] = self._judge_news2(ward, after, rules)
         return after
 
-    def _judge_clock(self, bed: BedState, incoming: BedReadings, frame_ms: int, now_ms: int) -> tuple[int, int, bool]:
-        """How far the device's clock is from the log's, since when steadily, and whether it is believed to be wrong."""
+    def _judge_clock(
+        self, bed: BedState, incoming: BedReadings, frame_ms: int, now_ms: int
+    ) -> tuple[int, int, int, int, bool]:
+        """How far the device's clock is from the log's, about how far it has been and since when, since when it is too
+        far behind to raise anything (0: it is not), and whether it is believed to be wrong.
+
+        A clock once found wrong stays so until it is back near the log's, however its lag jumps: else its bed would
+        be blind at each jump.
+        """
         said_ms = 0
         for reading in incoming.readings:
             at_ms = reading.at_ms
@@ -372,10 +430,14 @@ class WardCore:
             if at_ms > said_ms:
                 said_ms = at_ms
         lag_ms = now_ms - (said_ms if incoming.readings else frame_ms)
-        steady = -LAG_JITTER_MS <= lag_ms - bed.lag_ms <= LAG_JITTER_MS and bed.lag_since_ms > 0
-        since_ms = bed.lag_since_ms if steady else now_ms
-        off = lag_ms > self._relevant_ms
-        return lag_ms, since_ms, off and now_ms - since_ms >= self._clock_after_ms
+        from_ms, since_ms = bed.lag_from_ms, bed.lag_since_ms
+        if not since_ms or not -LAG_JITTER_MS <= lag_ms - from_ms <= LAG_JITTER_MS:
+            from_ms, since_ms = lag_ms, now_ms
+        behind = lag_ms > self._relevant_ms
+        behind_since_ms = (bed.behind_since_ms or now_ms) if behind else 0
+        if bed.skewed:
+            return lag_ms, from_ms, since_ms, behind_since_ms, lag_ms > FUTURE_TOLERANCE_MS
+        return lag_ms, from_ms, since_ms, behind_since_ms, behind and now_ms - since_ms >= self._clock_after_ms
 
     def _disown_pressures(
         self, known: tuple[VitalState | None, ...], vitals: list[VitalState | None], found: list[int]
@@ -410,6 +472,7 @@ class WardCore:
         self,
         rules: _Rules,
         open_alarms: dict[str, Alarm],
+        ended: dict[str, int],
         i: int,
         kept: VitalState | None,
         reading: Reading,
@@ -426,10 +489,20 @@ class WardCore:
             (_CONDITIONS[i].high, limits.high is not None and value > limits.high, calm_high_ms),
         ):
             alarm = open_alarms.get(condition)
-            if beyond and alarm is not None and alarm.state is AlarmState.PENDING and calm_ms < at_ms < alarm.onset_ms:
+            if not beyond or alarm is None or alarm.state is not AlarmState.PENDING:
+                continue
+            if max(calm_ms, ended.get(condition, 0)) < at_ms < alarm.onset_ms:
                 open_alarms[condition] = msgspec.structs.replace(alarm, onset_ms=at_ms)
 
     # -- judgements --------------------------------------------------------------------------------------------------
+
+    def _judge_vitals(
+        self, ward: _Ward, bed: BedState, rules: _Rules, vitals: list[VitalState | None], found: list[int]
+    ) -> None:
+        for i in found:
+            current = vitals[i]
+            if current is not None:
+                self._judge_vital(ward, bed, rules, i, current)
 
     def _judge_vital(self, ward: _Ward, bed: BedState, rules: _Rules, i: int, current: VitalState) -> None:
         """Raises and ends the alarms of one new value."""
@@ -451,9 +524,12 @@ class WardCore:
         at_ms, tag = current.at_ms, current.tag
         short = CODES[vital].short
         if tag is Tag.IMPLAUSIBLE or tag is Tag.UNIT_MISMATCH:
-            zero_pulse = vital is Vital.HEART_RATE and current.value == 0.0
-            priority = Priority.HIGH if zero_pulse else Priority.LOW
-            word = "zero: check patient and leads" if zero_pulse else tag.value.replace("_", " ")
+            priority, word = Priority.LOW, tag.value.replace("_", " ")
+            grave = _GRAVE.get(vital)
+            if tag is Tag.IMPLAUSIBLE and grave is not None and 0.0 <= _number(current.value) < PLAUSIBLE[vital].low:
+                # below what a sensor can show, and yet what a dying patient would show
+                word = "zero" if current.value == 0.0 else word
+                priority, word = grave[0], f"{word}: {grave[1]}"
             breach = Breach(at_ms, priority, f"{short} {_show(vital, current.value)} {word}", vital, current.value)
             self._breach(ward, bed, names.implausible, Category.TECHNICAL, breach, self._implausible_ms)
         elif tag is Tag.FROZEN:
@@ -483,6 +559,8 @@ class WardCore:
                 alarm = bed.alarms.get(condition)
                 if alarm is not None and (back or alarm.state is AlarmState.PENDING):
                     self._calm(ward, bed, condition, at_ms)
+                elif alarm is not None:
+                    bed.alarms[condition] = machine.on_lull(alarm)
             return
         extreme = limits.extreme_low if low else limits.extreme_high
         severe = extreme is not None and (value < extreme if low else value > extreme)
@@ -504,23 +582,33 @@ class WardCore:
             if newest_ms - since_ms < no_signal_ms:
                 if bed.alarms and current.good_ms:
                     self._calm(ward, bed, condition, newest_ms)
-            elif current.tag is Tag.NO_SIGNAL or (current.tag in _USABLE and current.at_ms < newest_ms):
+            elif (
+                current.tag is Tag.NO_SIGNAL
+                or (current.tag in _USABLE and current.at_ms < newest_ms)
+                or newest_ms - current.at_ms >= no_signal_ms
+            ):
                 breach = Breach(since_ms, Priority.LOW, f"{CODES[VITALS[i]].short} no signal", VITALS[i])
                 self._breach(ward, bed, condition, Category.TECHNICAL, breach, 0)
 
     def _judge_skew(self, ward: _Ward, bed: BedState) -> None:
+        """A device whose times cannot be believed, or whose readings come too late to raise anything."""
         ahead = bed.lag_ms < -FUTURE_TOLERANCE_MS
+        behind_ms = bed.behind_since_ms
+        seconds = -round(bed.lag_ms / 1000)
         if bed.skewed or (ahead and ward.now_ms - bed.lag_since_ms >= self._clock_after_ms):
-            seconds = -round(bed.lag_ms / 1000)
             breach = Breach(bed.lag_since_ms, Priority.LOW, f"Device clock off by {seconds:+d} s")
             self._breach(ward, bed, _CLOCK, Category.TECHNICAL, breach, 0)
-        elif bed.alarms and not ahead:
+        elif behind_ms and ward.now_ms - behind_ms >= self._clock_after_ms:
+            breach = Breach(behind_ms, Priority.LOW, f"Data {-seconds} s behind")
+            self._breach(ward, bed, _CLOCK, Category.TECHNICAL, breach, 0)
+        elif bed.alarms and not behind_ms and bed.lag_ms >= -FUTURE_TOLERANCE_MS // 2:
             self._calm(ward, bed, _CLOCK, bed.newest_ms)
 
     def _judge_news2(self, ward: _Ward, bed: BedState, rules: _Rules) -> News2:
         """Scores NEWS2 and judges its certain part.
 
-        A total that sinks only because a component went missing is no recovery: then the alarm stays as it is.
+        A total that sinks only because a component went missing is no recovery: for the end of an alarm a stale
+        component counts as it was last seen, and one that turned unusable keeps the alarm as it is.
         """
         vitals, at_ms, stale_ms = bed.vitals, bed.newest_ms, self._stale_ms
         values: list[float | str | None] = []
@@ -535,8 +623,10 @@ class WardCore:
             age_ms = at_ms - current.at_ms
             value = current.value
             tag = current.tag
-            if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None or age_ms > stale_ms[i]:
+            if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None:
                 value, lost = None, True
+            elif age_ms > stale_ms[i]:
+                value = None
             values.append(value)
             ages_ms.append(age_ms)
         low, high, red, each = news2.total(values, rules.spo2_scale)
@@ -549,8 +639,11 @@ class WardCore:
         if breach is not None:
             delay_ms = self._news2_delay_ms
             self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
-        elif bed.alarms and not lost:
-            self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
+        elif not lost and _NEWS2_CONDITION in bed.alarms:
+            last = [None if (current := vitals[i]) is None else current.value for _, i in _NEWS2]
+            low, _, _, each = news2.total(last, rules.spo2_scale)
+            if self._news2_breach(low, each, at_ms) is None:
+                self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
         return score
 
     def _news2_breach(self, low: int, each: tuple[int | None, ...], at_ms: int) -> Breach | None:
@@ -584,23 +677,32 @@ class WardCore:
         may_raise = not physiological or ward.now_ms - breach.at_ms <= self._relevant_ms
         severe_ms = delay_ms if severe_delay_ms is None else severe_delay_ms
         after, event = machine.on_breach(before, condition, category, breach, delay_ms, severe_ms, may_raise)
+        if before is None and (last_ms := bed.ended.get(condition)) is not None and after.onset_ms <= last_ms:
+            after = msgspec.structs.replace(after, onset_ms=last_ms + 1)
         bed.alarms[condition] = after
         if event is None:
             return
         if after.alert_id is None:
             ident = machine.alert_id(self.policy_hash, bed.patient, condition, after.onset_ms)
             after = msgspec.structs.replace(after, alert_id=ident)
-        after = msgspec.structs.replace(after, signalled_ms=ward.now_ms, acked_ms=0, escalation=0, audio_until_ms=None)
+        if before is not None and before.state is AlarmState.LATCHED:  # nobody has seen it yet: escalation goes on
+            after = msgspec.structs.replace(after, audio_until_ms=None)
+        else:
+            after = msgspec.structs.replace(
+                after, signalled_ms=ward.now_ms, acked_ms=0, escalation=0, audio_until_ms=None
+            )
+        quiet = bed.quiet_until_ms > ward.now_ms and bed.patient not in ward.unpaused
         rank = machine.RANK[after.priority]
-        if bed.quiet_until_ms > ward.now_ms and rank <= bed.quiet_rank:
+        if quiet and rank <= bed.quiet_rank:
             after = msgspec.structs.replace(after, audio_until_ms=bed.quiet_until_ms)
         bed.alarms[condition] = after
         self._tell(ward, bed, after, after.state, event, breach.at_ms)
-        if bed.quiet_until_ms > ward.now_ms and rank > bed.quiet_rank:
+        if quiet and rank > bed.quiet_rank:
             self._break_pauses(ward, bed, breach.at_ms)
 
     def _break_pauses(self, ward: _Ward, bed: BedState, at_ms: int) -> None:
-        """A higher priority breaks a pause: every paused alarm of the bed sounds again."""
+        """A higher priority ends a pause: every paused alarm of the bed sounds again, and so does each new one."""
+        ward.unpaused.add(bed.patient)
         for alarm in tuple(bed.alarms.values()):
             if alarm.audio_until_ms is not None:
                 after = msgspec.structs.replace(alarm, audio_until_ms=None)
@@ -615,7 +717,7 @@ class WardCore:
 
     def _pass_time(self, ward: _Ward, bed: BedState) -> BedState:
         """What time alone changes: silence is raised, pauses end, alarms sound again and are escalated."""
-        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms))
+        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms), ended=dict(bed.ended))
         silent_ms = ward.clock_ms - bed.heard_clock_ms
         if silent_ms > self._silence_ms:
             message = f"No data for {silent_ms // 1000} s"
@@ -623,13 +725,45 @@ class WardCore:
             self._breach(ward, bed, _SILENCE, Category.TECHNICAL, breach, 0)
         for condition, alarm in tuple(bed.alarms.items()):
             if alarm.state is AlarmState.PENDING:
-                if bed.newest_ms - alarm.breach_ms > PENDING_MAX_MS:
-                    del bed.alarms[condition]
+                self._ripen(ward, bed, alarm, bed.newest_ms + silent_ms)
                 continue
             for event in machine.due(alarm, ward.now_ms, self.policy.alarm):
                 after = machine.on_time(bed.alarms[condition], event, ward.now_ms)
                 self._tell(ward, bed, after, after.state, event, ward.now_ms)
         return bed
+
+    def _ripen(self, ward: _Ward, bed: BedState, alarm: Alarm, event_ms: int) -> None:
+        """A pending alarm of which no reading speaks now: it holds on, so that its delay can pass, or is forgotten.
+
+        It holds on while the last value of a vital that is not continuous (a cuff, a thermometer) is in force, and
+        while a continuous one is further out than a sensor can show.
+        """
+        vital = alarm.vital
+        if vital is not None:
+            i = INDEX[vital]
+            current = bed.vitals[i]
+            limits = self._rules_of(ward.ward, bed.patient).limits[i]
+            if current is not None and self._in_force(i, current, alarm, event_ms):
+                priority = alarm.priority if alarm.severe_ms is None else Priority.HIGH
+                breach = Breach(
+                    event_ms, priority, alarm.message, vital, alarm.value, alarm.limit, reading_ms=alarm.breach_ms
+                )
+                if alarm.category is Category.TECHNICAL:
+                    self._breach(ward, bed, alarm.condition, alarm.category, breach, self._implausible_ms)
+                elif limits is not None:
+                    delay_ms, severe_ms = int(limits.delay_s * 1000), int(limits.extreme_delay_s * 1000)
+                    self._breach(ward, bed, alarm.condition, alarm.category, breach, delay_ms, severe_ms)
+                return
+        if bed.newest_ms - alarm.breach_ms > self._pending_max_ms:
+            del bed.alarms[alarm.condition]
+
+    def _in_force(self, i: int, current: VitalState, alarm: Alarm, event_ms: int) -> bool:
+        if i not in self._continuous:
+            return current.at_ms == alarm.breach_ms and event_ms - current.at_ms <= self._stale_ms[i]
+        if current.tag is not Tag.IMPLAUSIBLE or alarm.limit is None:
+            return False
+        value = _number(current.value)
+        return value < alarm.limit if alarm.condition == _CONDITIONS[i].low else value > alarm.limit
 
     # -- people ------------------------------------------------------------------------------------------------------
 
@@ -645,7 +779,7 @@ class WardCore:
             for alarm in bed.alarms.values()
             if alarm.state is not AlarmState.PENDING and action.alert_id in (None, alarm.alert_id)
         ]
-        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms))
+        bed = msgspec.structs.replace(bed, alarms=dict(bed.alarms), ended=dict(bed.ended))
         if action.kind is ActionKind.PAUSE_AUDIO:
             bed = self._pause(ward, bed, chosen, action)
         else:
@@ -749,7 +883,9 @@ class WardCore:
                 note=note,
             )
         )
-        if state is not AlarmState.INACTIVE:
+        if state is AlarmState.INACTIVE:
+            bed.ended[alarm.condition] = alarm.onset_ms
+        else:
             bed.alarms[alarm.condition] = msgspec.structs.replace(alarm, seq=alarm.seq + 1)
 
     def _score(self, ward: _Ward, bed: BedState) -> BedScore:
@@ -790,6 +926,14 @@ class WardCore:
             rules = _Rules(ordered, bounds, self.policy.spo2_scale_for(ward, patient))
             self._rules[(ward, patient)] = rules
         return rules
+
+
+def _longest_delay_ms(policy: Policy) -> int:
+    delays = [max(limits.delay_s, limits.extreme_delay_s) for limits in policy.limits.values()]
+    for override in (*policy.wards.values(), *policy.patients.values()):
+        for change in override.limits.values():
+            delays += [d for d in (change.delay_s, change.extreme_delay_s) if isinstance(d, float)]
+    return int(max([policy.news2.delay_s, policy.technical.implausible_after_s, *delays]) * 1000)
 
 
 def _open(alarm: Alarm) -> OpenAlarm:

@@ -14,6 +14,7 @@ STATE_VERSION: Final = 1
 VITALS: Final = tuple(Vital)
 INDEX: Final = {vital: i for i, vital in enumerate(VITALS)}
 ACTIONS_KEPT: Final = 128
+LEFT_KEPT: Final = 256
 
 
 class VitalState(msgspec.Struct, frozen=True, array_like=True):
@@ -38,8 +39,10 @@ class BedState(msgspec.Struct, frozen=True, array_like=True):
     """One monitored patient. ``heard_*`` in log time, ``newest_ms`` in event time.
 
     ``heard_clock_ms`` is on the ward's clock, which stands still while the log itself is down. ``lag_ms`` is how far
-    the device's clock is behind the log, ``lag_since_ms`` since when it has been so steadily, ``skewed`` whether it
-    is believed to be wrong. ``quiet_*``: the bed's sound is paused until then for alarms up to that rank.
+    the device's clock is behind the log, ``lag_from_ms`` about how far it has been since ``lag_since_ms``, ``skewed``
+    whether it is believed to be wrong, ``behind_since_ms`` since when its readings have been too old to raise anything.
+    ``quiet_*``: the bed's sound is paused until then for alarms up to that rank. ``ended`` holds the onset of the last
+    alert of each condition, so that no later episode can be given an id that has ended.
     """
 
     bed: str
@@ -58,10 +61,13 @@ class BedState(msgspec.Struct, frozen=True, array_like=True):
     quiet_rank: int = -1
     late: int = 0
     duplicates: int = 0
+    behind_since_ms: int = 0
+    lag_from_ms: int = 0
+    ended: dict[str, int] = {}
 
 
 class WardState(msgspec.Struct, frozen=True, array_like=True):
-    """One ward: its beds by patient, its clocks, the actions already applied."""
+    """One ward: its beds by patient, its clocks, the actions already applied, ``ended`` of patients who left."""
 
     ward: str
     beds: dict[str, BedState]
@@ -69,6 +75,7 @@ class WardState(msgspec.Struct, frozen=True, array_like=True):
     clock_ms: int = 0
     checked_ms: int = 0
     actions: tuple[str, ...] = ()
+    left: dict[str, dict[str, int]] = {}
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
