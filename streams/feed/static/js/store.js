@@ -6,6 +6,8 @@ const CLOSED_KEPT = 4000;
 const OPEN = new Set(["active", "acknowledged", "latched"]);
 const LOUD_EVENTS = new Set(["raised", "priority_raised", "realarmed", "escalated"]);
 
+const inOrder = new Intl.Collator("en", { numeric: true }); // one for all: localeCompare makes one a call
+
 export const bedKey = (ward, bed) => `${ward}/${bed}`;
 
 /** high, medium, low or technical: which mark, colour block and words an alarm gets. */
@@ -161,5 +163,5 @@ export function byWorst(a, b) {
     (y ? STATE_RANK[y.state] : 0) - (x ? STATE_RANK[x.state] : 0) ||
     (b.tile.news2?.min ?? -1) - (a.tile.news2?.min ?? -1) ||
     (b.tile.news2?.max ?? -1) - (a.tile.news2?.max ?? -1) ||
-    a.key.localeCompare(b.key, "en", { numeric: true });
+    inOrder.compare(a.key, b.key);
 }

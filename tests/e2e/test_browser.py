@@ -1,0 +1,377 @@
+"""The wall in a real browser on real servers: an alarm from the gateway's frame to the nurse's key, and back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from contracts.errors import WardError
+from contracts.records import SCHEMA_VERSION, BedReadings, Reading, Source, Vital, VitalsFrame
+from infra.site import CHECKOUT, cache_dir
+from infra.stack import Stack
+from producers.publish import Publisher
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
+
+IN_CI: Final = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+ARTEFACTS: Final = CHECKOUT / "test-artefacts"
+WARD: Final = "W1"
+THEMES: Final = ("dark", "light", "contrast")
+REALARM_S: Final = 12
+ARGS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FAST_POLICY: Final = (
+    ("realarm_after_s = 120.0", f"realarm_after_s = {REALARM_S}.0"),
+    ("delay_s = 15.0\nextreme_delay_s = 8.0", "delay_s = 2.0\nextreme_delay_s = 2.0"),  # of SpO2
+)
+
+
+class Gateway(threading.Thread):
+    """Writes one frame a second for the beds of one ward; a test sets what a bed's saturation is to be."""
+
+    def __init__(self, bootstrap: str, beds: int = 12) -> None:
+        super().__init__(name="gateway", daemon=True)
+        self.beds = [f"{WARD}-{n:02d}" for n in range(1, beds + 1)]
+        self.saturation: dict[str, float] = {}
+        self.silent: set[str] = set()
+        self._publisher = Publisher(bootstrap)
+        self._ending = threading.Event()
+        self._seq = 0
+
+    def run(self) -> None:
+        """Until ``stop``, at 1 Hz."""
+        self._publisher.connect()
+        while not self._ending.is_set():
+            self._publisher.publish(self._frame())
+            self._ending.wait(1.0)
+
+    def stop(self) -> None:
+        """End, and wait for the end."""
+        self._ending.set()
+        self.join(timeout=10)
+
+    def _frame(self) -> VitalsFrame:
+        self._seq += 1
+        now_ms = _now_ms()
+        beds = tuple(self._bed(n, bed) for n, bed in enumerate(self.beds) if bed not in self.silent)
+        return VitalsFrame(version=SCHEMA_VERSION, ward=WARD, gateway="gw-e2e", seq=self._seq, at_ms=now_ms, beds=beds)
+
+    def _bed(self, n: int, bed: str) -> BedReadings:
+        wobble = (self._seq + n) % 3
+        systolic, diastolic = 118.0 + n + wobble, 71.0 + n % 5 + wobble
+        numbers = {
+            Vital.HEART_RATE: 68.0 + n + wobble,
+            Vital.RESPIRATION: 14.0 + (n + self._seq // 4) % 3,
+            Vital.SPO2: self.saturation.get(bed, 96.0 + n % 3),
+            Vital.SYSTOLIC: systolic,
+            Vital.DIASTOLIC: diastolic,
+            Vital.MEAN_PRESSURE: round(diastolic + (systolic - diastolic) / 3),
+            Vital.TEMPERATURE: 36.6 + n % 4 / 10,
+            Vital.SUPPLEMENTAL_OXYGEN: 0.0,
+        }
+        readings = [Reading(vital=vital, value=value) for vital, value in numbers.items()]
+        readings.append(Reading(vital=Vital.CONSCIOUSNESS, value="A", source=Source.NURSE))
+        return BedReadings(bed=bed, patient=f"p-e2e-{n:04d}", readings=tuple(readings))
+
+
+def _now_ms() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture(scope="module")
+def wall_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Broker, worker and feed of this module's own, under a policy that sounds again soon."""
+    folder = tmp_path_factory.mktemp("wall")
+    policy = resources.files("models.ward").joinpath("policies", "adult.toml").read_text("utf-8")
+    for before, after in FAST_POLICY:
+        assert before in policy
+        policy = policy.replace(before, after)
+    (folder / "policy.toml").write_text(policy, "utf-8")
+    stack = Stack(folder / "state", cache_dir(os.environ), say=print)
+    try:
+        stack.up(["vitals", "feed"], extra_env={"WARD_POLICY": str(folder / "policy.toml"), "WARD_FEED_DEMO": "true"})
+    except WardError as failure:
+        stack.down()
+        if IN_CI:
+            raise
+        pytest.skip(f"no servers here: {failure} (`./ward fetch` gets them)")
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(scope="module")
+def gateway(wall_stack: Stack) -> Iterator[Gateway]:
+    """Twelve well patients."""
+    gateway = Gateway(wall_stack.environment()["WARD_KAFKA"])
+    gateway.start()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def url(wall_stack: Stack, gateway: Gateway) -> str:
+    """The feed's address, with a ward that lives."""
+    assert gateway.is_alive()
+    return wall_stack.site().url("feed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Real Chromium. Not there: fails in CI, skips elsewhere by name."""
+    program = next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
+    if program is None:
+        if IN_CI:
+            pytest.fail("chromium is missing; .ci/run installs it")
+        pytest.skip("chromium is not installed: install it with the system's packages")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A wall at 1920x1080, live. What the page complains of fails the test, and a picture of it stays."""
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
+    yield page
+    picture(page, re.sub(r"\W+", "-", request.node.name))
+    page.close()
+    assert complaints == []
+
+
+@pytest.fixture(autouse=True)
+def calm(gateway: Gateway, url: str) -> Iterator[None]:
+    """Leaves the ward as it was found: all well, nothing open."""
+    yield
+    gateway.saturation.clear()
+    gateway.silent.clear()
+    with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+        client.get("/")
+        waiting = threading.Event()
+        for attempt in range(60):
+            alarms = client.get("/api/wall").json()["alarms"]
+            if not alarms:
+                return
+            for alarm in alarms:
+                action = {"action_id": f"calm-{alarm['alert_id']}-{attempt}", "kind": "acknowledge", "ward": WARD}
+                action |= {"bed": alarm["bed"], "alert_id": alarm["alert_id"]}
+                if alarm["state"] != "acknowledged":
+                    client.post("/api/actions", json=action, headers={"X-Ward": "1"}).raise_for_status()
+            waiting.wait(0.5)
+        pytest.fail("alarms stay open although everybody is well")
+
+
+def picture(page: Page, name: str) -> None:
+    """Keeps a screenshot as a test artefact."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+
+def tile(page: Page, bed: str) -> str:
+    """The selector of a bed's tile."""
+    return f'.tile[data-bed="{WARD}/{bed}"]'
+
+
+def desaturate(page: Page, gateway: Gateway, bed: str) -> None:
+    """A saturation of 82 %, and the alarm that follows from it on the page."""
+    gateway.saturation[bed] = 82.0
+    expect(page.locator(tile(page, bed))).to_have_attribute("data-alarm", "high", timeout=30_000)
+
+
+def choose(page: Page, bed: str) -> None:
+    """Moves to the bed by keyboard alone."""
+    for _ in range(12):
+        if page.locator(tile(page, bed)).get_attribute("aria-selected") == "true":
+            return
+        page.keyboard.press("j")
+    pytest.fail(f"{bed} cannot be reached by j")
+
+
+def test_an_alarm_appears_is_acknowledged_by_keyboard_and_sounds_again(page: Page, gateway: Gateway) -> None:
+    bed = "W1-05"
+    mine = page.locator(tile(page, bed))
+    sound = page.locator(".sound-button")
+    expect(sound).to_contain_text("Sound off")
+    page.keyboard.press("s")
+    expect(sound).to_have_attribute("data-sound", "armed")
+
+    desaturate(page, gateway, bed)
+    expect(mine).to_have_attribute("data-quiet", "no")
+    expect(mine.locator(".tile-alarm")).to_contain_text(re.compile(r"\*\*\*\s*SpO2 82<85"))
+    expect(mine).to_have_attribute("aria-posinset", "1")
+    expect(page.locator(".alarm-block").first).to_contain_text("W1-05")
+    expect(page.locator("#say-now")).to_contain_text("High priority. Bed W1-05")
+    expect(sound).to_have_attribute("data-sounding", "high")
+    picture(page, "alarm-raised")
+
+    choose(page, bed)
+    page.keyboard.press("a")
+    expect(mine).to_have_attribute("data-quiet", "yes", timeout=10_000)
+    expect(mine.locator(".tile-alarm")).to_contain_text("acked")
+    expect(sound).to_have_attribute("data-sounding", "no")
+    picture(page, "alarm-acknowledged")
+
+    expect(mine).to_have_attribute("data-quiet", "no", timeout=(REALARM_S + 15) * 1000)
+    expect(sound).to_have_attribute("data-sounding", "high")
+    page.keyboard.press("w")
+    expect(page.locator("#panel")).to_contain_text("below 85 %")
+    expect(page.locator("#panel")).to_contain_text(re.compile(r"patient_vitals / \d+ / \d+"))
+    steps = page.locator(".timeline li")
+    expect(steps.nth(0)).to_contain_text("Raised")
+    expect(steps.nth(1)).to_contain_text("by demo-nurse")
+    expect(steps.nth(2)).to_contain_text("Sounds again")
+    picture(page, "alarm-why")
+
+
+def test_the_sound_is_paused_with_a_countdown_and_a_cleared_alarm_waits_for_a_person(
+    page: Page, gateway: Gateway
+) -> None:
+    bed = "W1-03"
+    mine = page.locator(tile(page, bed))
+    page.keyboard.press("s")
+    desaturate(page, gateway, bed)
+    expect(page.locator(".sound-button")).to_have_attribute("data-sounding", "high")
+    choose(page, bed)
+    page.keyboard.press("p")
+    expect(mine.locator(".paused")).to_have_text(re.compile(r"^[12]:\d\d$"), timeout=10_000)
+    expect(mine).to_have_attribute("data-quiet", "no")
+    expect(page.locator(".sound-button")).to_have_attribute("data-sounding", "no")
+    gateway.saturation.clear()
+    expect(mine.locator(".over")).to_be_visible(timeout=15_000)
+    page.keyboard.press("a")
+    expect(mine).not_to_have_attribute("data-alarm", re.compile("."), timeout=10_000)
+
+
+def test_a_silent_bed_shows_no_old_numbers(page: Page, gateway: Gateway) -> None:
+    bed = "W1-09"
+    mine = page.locator(tile(page, bed))
+    gateway.silent.add(bed)
+    expect(mine).to_have_attribute("data-silent", "yes", timeout=20_000)
+    expect(mine).to_contain_text("No data")
+    expect(mine.locator(".big")).to_be_hidden()
+    expect(mine).to_have_attribute("data-alarm", "technical", timeout=15_000)
+    gateway.silent.clear()
+    expect(mine).to_have_attribute("data-silent", "no", timeout=10_000)
+
+
+def test_a_single_key_does_nothing_once_shortcuts_are_off(page: Page, gateway: Gateway) -> None:
+    bed = "W1-02"
+    page.keyboard.press("?")
+    page.get_by_label("Single-key shortcuts").uncheck()
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
+    desaturate(page, gateway, bed)
+    page.locator(".tile").first.focus()
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".tile").nth(1)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel h2")).to_contain_text(bed)
+    expect(page.locator("#panel")).to_contain_text("not acknowledged")
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+
+
+def test_a_finger_finds_every_control(page: Page, gateway: Gateway) -> None:
+    desaturate(page, gateway, "W1-07")
+    page.locator(tile(page, "W1-07")).click()
+    expect(page.locator("#panel .alarm-row")).to_be_visible()
+    for control in page.locator("button:visible, select:visible").all():
+        box = control.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44, control.inner_text()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_to_complain_of(browser: Browser, url: str, gateway: Gateway, theme: str) -> None:
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    page.add_init_script(f"localStorage.setItem('ward.theme', '{theme}')")
+
+    def judged(view: str) -> None:
+        picture(page, f"{view}-{theme}")
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{view}, {theme}:\n{found.generate_report()}"
+
+    page.goto(f"{url}/static/index.html")  # served without a session: the sign-in page
+    page.get_by_label("Access token").fill("not a token")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".sign-in [role=alert]")).to_contain_text("not known")
+    judged("sign-in")
+
+    page.goto(url)
+    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
+    desaturate(page, gateway, "W1-06")
+    judged("wall")
+    choose(page, "W1-06")
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel .chart canvas").first).to_be_visible(timeout=10_000)
+    judged("bed")
+    page.keyboard.press("w")
+    expect(page.locator(".timeline li").first).to_be_visible(timeout=10_000)
+    judged("why")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    judged("help")
+    for width, height in ((1280, 800), (820, 1180)):
+        page.keyboard.press("Escape")
+        page.set_viewport_size({"width": width, "height": height})
+        picture(page, f"wall-{theme}-{width}")
+    page.close()
+
+
+def test_a_stopped_log_covers_the_wall_and_uncovers_it_by_itself(page: Page, wall_stack: Stack) -> None:
+    stopped = wall_stack.kill("vitals", signal.SIGSTOP)
+    try:
+        expect(page.locator("#cover h2")).to_have_text("Values have stopped", timeout=20_000)
+        picture(page, "cover-log")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    expect(page.locator("#cover")).to_be_hidden(timeout=90_000)
+    expect(page.locator(".tile")).to_have_count(12)
+
+
+def test_a_killed_feed_covers_the_wall_and_no_alarm_is_lost(page: Page, wall_stack: Stack, gateway: Gateway) -> None:
+    wall_stack.kill("feed")
+    wall_stack.down(["feed"])
+    gateway.saturation["W1-11"] = 82.0  # while nobody can tell
+    expect(page.locator("#cover h2")).to_have_text("Link lost", timeout=20_000)
+    expect(page.locator("#cover")).to_contain_text("Values are hidden")
+    expect(page.locator("#main")).to_have_attribute("inert", "")
+    picture(page, "cover-link")
+    wall_stack.up(["feed"])
+    expect(page.locator("#cover")).to_be_hidden(timeout=60_000)
+    expect(page.locator(tile(page, "W1-11"))).to_have_attribute("data-alarm", "high", timeout=30_000)
+    expect(page.locator(tile(page, "W1-11"))).to_have_attribute("aria-posinset", "1")
+
+
+def test_pictures_are_where_a_person_looks_for_them() -> None:
+    kept = {path.name for path in Path(ARTEFACTS).glob("*.png")}
+    assert {f"{view}-{theme}.png" for view in ("wall", "bed", "why", "sign-in") for theme in THEMES} <= kept
