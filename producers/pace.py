@@ -52,7 +52,6 @@ class Played(msgspec.Struct, kw_only=True):
     cpu_ms_per_tick: float = 0.0
     behind_p99_ms: float | None = None
     behind_max_ms: float | None = None
-    stopped_by: str = "end"
 
     @property
     def complete(self) -> bool:
@@ -68,6 +67,7 @@ def play(
     ticks: int | None = None,
     paced: bool = True,
     before_tick: Callable[[], None] | None = None,
+    flush_s: float = FLUSH_S,
 ) -> Played:
     """Publish tick after tick until ``ticks`` are done, the source ends, or ``stop`` is set; then flush.
 
@@ -101,7 +101,7 @@ def play(
     except Transient:
         if not stop.is_set():
             raise
-    played.undelivered = publisher.flush(FLUSH_S)
+    played.undelivered = publisher.flush(flush_s)
     played.seconds = round(time.monotonic() - begun_s, 3)
     played.cpu_ms_per_tick = round((time.process_time() - cpu_s) * 1000 / max(played.ticks, 1), 3)
     played.delivered, played.failed, played.sent_bytes = publisher.delivered, publisher.failed, publisher.sent_bytes
