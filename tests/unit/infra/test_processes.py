@@ -1,0 +1,77 @@
+"""The process table: closed, ordered, loopback only, small."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import Misconfigured
+from contracts.topology import STEPS
+from infra.fetch.everything import ITEMS
+from infra.launch import hdfs, influx, kafka
+from infra.processes import BY_NAME, PORTS, PROCESSES, chosen
+from infra.site import LOOPBACK, Site, free_ports
+from infra.stack import _waves, _with_dependents
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "cache", tmp_path / "state", free_ports(PORTS), Path("java"), "not-a-secret")
+
+
+def test_every_need_and_every_fetched_item_exists() -> None:
+    for process in PROCESSES:
+        assert set(process.needs) <= BY_NAME.keys()
+        assert set(process.fetches) <= ITEMS.keys()
+
+
+def test_no_port_has_two_owners() -> None:
+    assert len(PORTS) == len(set(PORTS))
+
+
+def test_a_process_comes_after_all_it_needs() -> None:
+    seen: set[str] = set()
+    for process in chosen(profile="demo"):
+        assert set(process.needs) <= seen
+        seen.add(process.name)
+    assert seen == BY_NAME.keys()
+
+
+def test_a_name_brings_what_it_needs_and_an_unknown_one_is_refused() -> None:
+    assert [p.name for p in chosen(["vitals"])] == ["kafka", "topics", "vitals"]
+    with pytest.raises(Misconfigured, match="no process kafkaa"):
+        chosen(["kafkaa"])
+
+
+def test_stopping_one_stops_what_needs_it_first() -> None:
+    going = _with_dependents(["kafka"])
+    assert {"vitals", "feed", "simulator", "recordings"} <= going
+    assert "influxdb" not in going
+    waves = _waves(going)
+    depth = {name: level for level, wave in enumerate(waves) for name in wave}
+    assert depth["simulator"] > depth["vitals"] > depth["kafka"]
+
+
+def test_every_module_of_ours_exists(site: Site) -> None:
+    for process in PROCESSES:
+        command = process.command(site)
+        if command[1:2] == ["-m"]:
+            assert importlib.util.find_spec(command[2]) is not None, command[2]
+
+
+def test_every_running_step_of_the_topology_has_a_process(site: Site) -> None:
+    modules = {p.command(site)[2] for p in PROCESSES if p.command(site)[1:2] == ["-m"]}
+    assert {step.name for step in STEPS if not step.name.endswith(".cli")} <= modules
+
+
+def test_the_java_heaps_are_small() -> None:
+    assert sum(process.heap_mb or 0 for process in PROCESSES) <= 512
+
+
+def test_every_address_in_every_configuration_is_loopback(site: Site) -> None:
+    text = "\n".join([*kafka.properties(site).values(), *hdfs.hdfs_site(site).values(), influx.configuration(site)])
+    assert "0.0.0.0" not in text
+    for port in PORTS[: PORTS.index("influx_rpc") + 1]:
+        assert f"{LOOPBACK}:{site.ports[port]}" in text

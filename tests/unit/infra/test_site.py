@@ -1,0 +1,85 @@
+"""Ports, folders and the environment that a topology hands to its clients."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import Misconfigured
+from contracts.settings import Settings
+from infra.processes import PORTS
+from infra.site import (
+    LOOPBACK,
+    PORTS_FROM,
+    Site,
+    cache_dir,
+    free_ports,
+    is_free,
+    password,
+    remembered,
+    state_dir,
+    write_atomically,
+)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "cache", tmp_path / "state", free_ports(PORTS), None, "not-a-secret")
+
+
+def test_every_name_gets_a_port_of_its_own_below_the_outgoing_range() -> None:
+    ports = free_ports(PORTS)
+    assert len(set(ports.values())) == len(PORTS)
+    assert all(port in PORTS_FROM for port in ports.values())
+
+
+def test_a_taken_port_is_not_chosen_even_when_preferred() -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not is_free(port)
+        assert free_ports(["feed"], prefer={"feed": port})["feed"] != port
+
+
+def test_a_preferred_free_port_is_chosen() -> None:
+    wish = free_ports(["x"])["x"]
+    assert free_ports(["feed"], prefer={"feed": wish}) == {"feed": wish}
+
+
+def test_every_address_handed_out_is_loopback_and_every_setting_is_known(site: Site) -> None:
+    settings = Settings.from_env(site.settings())
+    assert settings.kafka == f"{LOOPBACK}:{site.ports['kafka']}"
+    for name in ("WARD_KAFKA", "WARD_INFLUX_URL", "WARD_HDFS_URL", "WARD_HDFS_RPC"):
+        assert LOOPBACK in site.settings()[name]
+
+
+def test_the_password_is_drawn_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    first = password(tmp_path)
+    assert password(tmp_path) == first
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_damaged_endpoints_are_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text("{")
+    with pytest.raises(Misconfigured, match="delete the file"):
+        remembered(tmp_path)
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    write_atomically(path, json.dumps({"a": 1}))
+    write_atomically(path, json.dumps({"a": 2}))
+    assert json.loads(path.read_text()) == {"a": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_folders_follow_the_environment(tmp_path: Path) -> None:
+    assert cache_dir({"WARD_CACHE_DIR": str(tmp_path)}) == tmp_path
+    assert cache_dir({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "wardstream"
+    assert state_dir({"WARD_STATE_DIR": str(tmp_path)}) == tmp_path
+    assert state_dir({}).name == ".ward"
