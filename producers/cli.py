@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from producers.pace import Played, Source
     from producers.publish import Publisher
 
-FAILURE, NOT_FOUND, BAD_INPUT, INTERRUPTED = 1, 3, 5, 130
+FAILURE, NOT_FOUND, INTERRUPTED = 1, 3, 130
+CONNECT_S = 5.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -181,16 +182,17 @@ def _created(path: Path) -> Any:
 
 def _play(source: Source, settings: Any, ticks: int | None, unpaced: bool, before_tick: Any) -> tuple[Played, int]:
     """Connect, play, and the exit code."""
+    import signal
+
     from producers import pace
     from producers.publish import Publisher
 
     pace.speak(settings)
     with pace.stopping_on_signals() as (stop, came):
         publisher: Publisher = Publisher(settings.kafka, client_id="ward-by-hand", stop=stop)
-        publisher.connect(15.0)
+        publisher.connect(CONNECT_S)
+        say("playing; Ctrl-C ends it")
         played = pace.play(source, publisher, stop, ticks=ticks, paced=not unpaced, before_tick=before_tick)
-    import signal
-
     if not played.complete:
         return played, FAILURE
     return played, INTERRUPTED if signal.SIGINT in came else 0
