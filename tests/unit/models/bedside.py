@@ -211,25 +211,37 @@ def expected_id(policy: str, patient: str, condition: str, onset_ms: int) -> str
     return hashlib.sha256(f"{policy}|{patient}|{condition}|{onset_ms}".encode()).hexdigest()[:16]
 
 
-def check_ledger(told: Iterable[AlertTransition]) -> None:
-    """What must be true of any sequence of transitions, whatever led to it."""
-    by_id: dict[str, list[AlertTransition]] = {}
-    open_now: dict[tuple[str, str], str] = {}
-    for t in told:
-        life = by_id.setdefault(t.alert_id, [])
+class Ledger:
+    """The alerts as a sink sees them; refuses what must never be, whatever led to it."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, list[AlertTransition]] = {}
+        self.open: dict[tuple[str, str], AlertTransition] = {}
+
+    def add(self, t: AlertTransition) -> None:
+        """One transition, in the order in which the core told it."""
+        life = self.lives.setdefault(t.alert_id, [])
         assert t.seq == len(life), f"{t.condition} {t.alert_id}: seq {t.seq} follows {len(life) - 1}"
         if life:
             _check_step(life[-1], t)
         else:
             assert (t.event, t.state) == (AlarmEvent.RAISED, AlarmState.ACTIVE), f"an alert begins with {t.event}"
             assert t.alert_id == expected_id(t.policy, t.patient, t.condition, t.onset_ms)
-            assert (t.patient, t.condition) not in open_now, f"two open alerts of {t.condition}"
-            open_now[(t.patient, t.condition)] = t.alert_id
+            assert (t.patient, t.condition) not in self.open, f"two open alerts of {t.condition}"
         if t.category is Category.TECHNICAL:
             assert t.state is not AlarmState.LATCHED, "a technical alarm latches"
         if t.state is AlarmState.INACTIVE:
-            del open_now[(t.patient, t.condition)]
+            del self.open[(t.patient, t.condition)]
+        else:
+            self.open[(t.patient, t.condition)] = t
         life.append(t)
+
+
+def check_ledger(told: Iterable[AlertTransition]) -> None:
+    """What must be true of any sequence of transitions."""
+    ledger = Ledger()
+    for t in told:
+        ledger.add(t)
 
 
 def _check_step(before: AlertTransition, t: AlertTransition) -> None:
