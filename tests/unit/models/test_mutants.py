@@ -1,0 +1,318 @@
+"""Do the checks bite? Each mutant is the core with one fault planted in its source; each must break its rule.
+
+A mutant whose pattern is no longer found in the source fails here too: then it is to be planted anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+import models.ward
+from tests.unit.models.bedside import Lab
+from tests.unit.models.rules import RULES
+from tests.unit.models.test_oracle import agree
+
+SOURCE: Final = Path(models.ward.__file__).parent
+
+
+class Mutant(NamedTuple):
+    """One fault: in ``module``, ``old`` becomes ``new``; ``noticed_by`` is the rule that must break."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    noticed_by: str
+
+
+MUTANTS: Final = (
+    Mutant(
+        "a value on its low limit is a breach",
+        "core",
+        "beyond = value < limit if low else value > limit",
+        "beyond = value <= limit if low else value > limit",
+        "a_value_on_its_limit_is_no_breach",
+    ),
+    Mutant(
+        "a value on its extreme limit is severe",
+        "core",
+        "severe = extreme is not None and (value < extreme if low else value > extreme)",
+        "severe = extreme is not None and (value <= extreme if low else value >= extreme)",
+        "an_extreme_value_alarms_sooner_and_at_high_priority",
+    ),
+    Mutant(
+        "hysteresis is ignored",
+        "core",
+        "back = value >= limit + limits.hysteresis if low else value <= limit - limits.hysteresis",
+        "back = True",
+        "over_means_back_inside_by_the_hysteresis",
+    ),
+    Mutant(
+        "the delay is ignored",
+        "alarms",
+        "if may_raise and (held_ms >= delay_ms or severe_held):\n            state, event = _ACTIVE, AlarmEvent.RAISED",
+        "if may_raise:\n            state, event = _ACTIVE, AlarmEvent.RAISED",
+        "a_breach_alarms_when_its_delay_has_passed_and_no_earlier",
+    ),
+    Mutant(
+        "the delay is one reading longer",
+        "alarms",
+        "if may_raise and (held_ms >= delay_ms or severe_held):\n            state, event = _ACTIVE, AlarmEvent.RAISED",
+        "if may_raise and (held_ms > delay_ms or severe_held):\n            state, event = _ACTIVE, AlarmEvent.RAISED",
+        "a_breach_alarms_when_its_delay_has_passed_and_no_earlier",
+    ),
+    Mutant(
+        "nothing latches",
+        "alarms",
+        "latches = alarm.category is Category.PHYSIOLOGICAL and alarm.priority in latch",
+        "latches = False",
+        "a_high_alarm_latches_until_it_is_acknowledged",
+    ),
+    Mutant(
+        "technical alarms latch",
+        "alarms",
+        "latches = alarm.category is Category.PHYSIOLOGICAL and alarm.priority in latch",
+        "latches = alarm.priority in latch",
+        "a_technical_alarm_never_latches",
+    ),
+    Mutant(
+        "an acknowledged alarm never sounds again",
+        "alarms",
+        "if now_ms - alarm.acked_ms >= rule.realarm_after_s * 1000:",
+        "if False:",
+        "an_acknowledged_alarm_that_lasts_sounds_again",
+    ),
+    Mutant(
+        "a pause lasts as long as it was asked for",
+        "core",
+        "int(min(max(asked_s, 1), rule.audio_pause_max_s) * 1000)",
+        "int(max(asked_s, 1) * 1000)",
+        "a_pause_ends_by_itself_however_long_it_was_asked_for",
+    ),
+    Mutant(
+        "a pause never ends",
+        "alarms",
+        "if alarm.audio_until_ms is not None and now_ms >= alarm.audio_until_ms:",
+        "if False:",
+        "a_pause_ends_by_itself_however_long_it_was_asked_for",
+    ),
+    Mutant(
+        "a higher priority does not break a pause",
+        "core",
+        "if quiet and rank > bed.quiet_rank:",
+        "if False:",
+        "a_higher_priority_ends_the_pause_of_its_bed",
+    ),
+    Mutant(
+        "an episode begins when it is raised",
+        "core",
+        "ident = machine.alert_id(self.policy_hash, bed.patient, condition, after.onset_ms)",
+        "ident = machine.alert_id(self.policy_hash, bed.patient, condition, ward.now_ms)",
+        "a_breach_alarms_when_its_delay_has_passed_and_no_earlier",
+    ),
+    Mutant(
+        "silence is judged by event time",
+        "core",
+        "silent_ms = ward.clock_ms - bed.heard_clock_ms",
+        "silent_ms = bed.newest_ms - bed.heard_ms",
+        "a_silent_bed_is_found_by_the_clock",
+    ),
+    Mutant(
+        "an outage of the log is silence",
+        "core",
+        "(passed if passed <= OUTAGE_MS else CHECK_EVERY_MS)",
+        "passed",
+        "an_outage_of_the_log_is_no_silence_of_beds",
+    ),
+    Mutant(
+        "a gateway that repeats itself is heard",
+        "core",
+        "ward.clock_ms if fresh else bed.heard_clock_ms,",
+        "ward.clock_ms,",
+        "a_gateway_that_repeats_itself_or_says_nothing_is_not_heard",
+    ),
+    Mutant(
+        "a late reading is taken for the newest",
+        "core",
+        "if at_ms <= previous.at_ms:",
+        "if at_ms == previous.at_ms:",
+        "a_late_reading_never_raises_but_an_episode_may_start_with_it",
+    ),
+    Mutant(
+        "what is long past raises",
+        "core",
+        "may_raise = not physiological or ward.now_ms - breach.at_ms <= self._relevant_ms",
+        "may_raise = True",
+        "an_old_reading_that_is_the_newest_raises_only_when_the_bed_is_current_again",
+    ),
+    Mutant(
+        "transitions are not numbered",
+        "core",
+        "seq=alarm.seq + 1",
+        "seq=alarm.seq",
+        "each_silence_is_an_alert_of_its_own",
+    ),
+    Mutant(
+        "a missing component scores 0",
+        "news2",
+        "return low + least, low + missing + most, chart.RED in each, each",
+        "return low + least, low + most, chart.RED in each, each",
+        "news2_alarms_by_its_certain_part",
+    ),
+    Mutant(
+        "an implausible value is clamped",
+        "core",
+        "            vitals[i] = VitalState(\n                value,",
+        "            vitals[i] = VitalState(\n"
+        "                min(value, plausible[1]) if plausible and value else value,",
+        "an_implausible_value_is_kept_as_sent_tagged_and_told_and_scores_nothing",
+    ),
+    Mutant(
+        "an implausible value scores",
+        "core",
+        "if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None:",
+        "if value is None:",
+        "an_implausible_value_is_kept_as_sent_tagged_and_told_and_scores_nothing",
+    ),
+    Mutant(
+        "acknowledging ends an active alarm",
+        "alarms",
+        "after = msgspec.structs.replace(alarm, state=_ACKNOWLEDGED, acked_ms=now_ms, audio_until_ms=None)",
+        "after = None",
+        "an_acknowledged_alarm_ends_by_itself_but_acknowledging_does_not_end_it",
+    ),
+    Mutant(
+        "an action is done each time it is told",
+        "core",
+        "if action.action_id not in actions:",
+        "if True:",
+        "an_action_told_twice_is_done_once",
+    ),
+    Mutant(
+        "any acknowledgement is for every alarm",
+        "core",
+        "action.alert_id in (None, alarm.alert_id)",
+        "True",
+        "only_the_alarm_that_was_meant_is_acknowledged",
+    ),
+    Mutant(
+        "a lost signal is recovery",
+        "core",
+        "            self._judge_fault(ward, bed, vital, names, current)\n            return",
+        "            self._judge_fault(ward, bed, vital, names, current)\n"
+        "            self._calm(ward, bed, names.low, at_ms)\n            return",
+        "losing_the_signal_is_no_recovery",
+    ),
+    Mutant(
+        "nobody is told twice",
+        "alarms",
+        "alarm.escalation < rule.escalation_levels",
+        "alarm.escalation < 1",
+        "an_alarm_that_nobody_acknowledges_is_escalated_step_by_step",
+    ),
+    Mutant(
+        "a cuff has to say it twice",
+        "core",
+        "self._ripen(ward, bed, alarm, bed.newest_ms + silent_ms)",
+        "pass",
+        "one_reading_of_a_cuff_alarms_by_itself",
+    ),
+    Mutant(
+        "an id may be given again",
+        "core",
+        "after = msgspec.structs.replace(after, onset_ms=last_ms + 1)",
+        "pass",
+        "who_comes_back_with_old_readings_gets_no_id_that_has_ended",
+    ),
+    Mutant(
+        "the state that was handed in is written to",
+        "core",
+        "        open_alarms = dict(bed.alarms)\n",
+        "        open_alarms = bed.alarms\n",
+        "a_breach_alarms_when_its_delay_has_passed_and_no_earlier",
+    ),
+    Mutant(
+        "a snapshot forgets the pauses",
+        "state",
+        "    return _encoder.encode((STATE_VERSION, state))",
+        "    beds = {p: msgspec.structs.replace(b, quiet_until_ms=0) for p, b in state.beds.items()}\n"
+        "    return _encoder.encode((STATE_VERSION, msgspec.structs.replace(state, beds=beds)))",
+        "the_same_log_gives_the_same_bytes_with_a_crash_after_any_record",
+    ),
+)
+
+
+@pytest.fixture
+def breed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes mutants: copies of the package under a name of their own. Their modules are gone afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names: list[str] = []
+
+    def make(module: str = "", old: str = "", new: str = "") -> Lab:
+        name = f"mutant_ward_{len(names)}_{tmp_path.name.replace('-', '_')}"
+        names.append(name)
+        shutil.copytree(SOURCE, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (tmp_path / name).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if path.stem == module:
+                found = text.count(old)
+                assert found == 1, f"the pattern stands {found} times in {module}.py: {old}"
+                text = text.replace(old, new)
+            path.write_text(text.replace("models.ward", name), encoding="utf-8")
+        return Lab(*(importlib.import_module(f"{name}.{part}") for part in ("core", "policy", "state")))
+
+    yield make
+    for name in names:
+        for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
+            del sys.modules[loaded]
+
+
+def broken_rules(lab: Lab, names: Collection[str] = ()) -> list[str]:
+    """Which of these rules (of all, when none is named) this core breaks; a crash breaks a rule too."""
+    broken = []
+    for rule in (r for r in RULES if not names or r.__name__ in names):
+        try:
+            rule(lab)
+        except Exception:  # whatever a mutant does is a way of being caught
+            broken.append(rule.__name__)
+    return broken
+
+
+def test_a_copy_without_a_fault_keeps_every_rule(breed: Any) -> None:
+    lab = breed()
+    assert broken_rules(lab) == []
+    rng = Random(7)
+    for _ in range(20):
+        agree(some_case(rng), lab)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
+def test_the_mutant_is_caught(mutant: Mutant, breed: Any) -> None:
+    lab = breed(mutant.module, mutant.old, mutant.new)
+    assert broken_rules(lab, [mutant.noticed_by]), f"it lives, or is caught only by {broken_rules(lab)}"
+
+
+def some_case(rng: Random) -> dict[str, Any]:
+    """A case for the oracle, by chance."""
+    values = [v for _ in range(10) for v in [rng.choice([39.0, 45.0, 50.0, 53.0, 80.0, 119.0, 130.0, 150.0])] * 4]
+    return {
+        "vital": "heart_rate",
+        "extreme_low": 40.0,
+        "low": 50.0,
+        "high": 120.0,
+        "extreme_high": 140.0,
+        "hysteresis": 2.0,
+        "delay": 5.0,
+        "extreme_delay": 2.0,
+        "latch": '["high"]',
+        "values": values,
+        "steps": [1] * len(values),
+    }
