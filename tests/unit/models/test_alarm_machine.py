@@ -227,7 +227,7 @@ class WardShift(RuleBasedStateMachine):
         self.ward.sent += 1
         out = self.ward.frame(second, {(bed, self.patients[bed]): values}, append_s)  # type: ignore[dict-item]  # no callables
         self.ward.certain_ms.setdefault(self.patients[bed], self.ward.clock_ms)
-        if certain:
+        if certain and not out.late and not out.duplicates:
             self.ward.certain_ms[self.patients[bed]] = self.ward.clock_ms
         return out
 
@@ -391,9 +391,11 @@ class WardShift(RuleBasedStateMachine):
         self.patients = {"B1": self.patients["B2"], "B2": self.patients["B1"]}
         self.second += 1
         frame = {(bed, patient): self._normal(bed) for bed, patient in self.patients.items()}
-        self.ward.frame(self.second, frame)
+        out = self.ward.frame(self.second, frame)
         for patient in self.patients.values():
-            self.ward.certain_ms[patient] = self.ward.clock_ms
+            self.ward.certain_ms.setdefault(patient, self.ward.clock_ms)
+            if not out.late and not out.duplicates:
+                self.ward.certain_ms[patient] = self.ward.clock_ms
 
     @rule(bed=BEDS, back=st.booleans())
     def another_patient(self, bed: str, back: bool) -> None:
