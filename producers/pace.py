@@ -23,7 +23,7 @@ from producers.publish import Publisher
 
 log = logging.getLogger(__name__)
 
-FLUSH_S: Final = 10.0
+FLUSH_S: Final = 8.0
 _MOST_WAITS: Final = 100_000
 
 

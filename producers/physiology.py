@@ -36,6 +36,7 @@ _PHASE: Final = 96
 _WAVES_S: Final = (5, 40, 300, 2400)
 _DAY_S: Final = 86_400
 _STREAM: Final = 0x9E3779B97F4A7C15
+_CHANNEL_STREAM: Final = 0xD1B54A32D192ED03
 # Standard deviations of the waves of 5, 40, 300 and 2400 s, per channel; the tone is in its own unit.
 _WAVE_SD: Final = np.array(
     [
@@ -90,37 +91,43 @@ class Noise:
         stream = np.full(beds, (seed * _STREAM) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
         self._beds: _Words = mixed(stream + np.arange(1, beds + 1, dtype=np.uint64) * np.uint64(_STREAM))
 
-    def words(self, channel: int, index: int | NDArray[np.int64], beds: Indices | slice = slice(None)) -> _Words:
-        """One mixed word a bed for this channel and index (one index for all, or one a bed)."""
-        keys = self._beds[beds]
-        indices = np.broadcast_to(np.asarray(index, dtype=np.int64).astype(np.uint64), keys.shape)
-        channels = np.full(1, (channel * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
-        return mixed(mixed(keys ^ channels) + indices * np.uint64(_STREAM))
+    def words(self, channel: int | Indices, index: int | Indices, beds: Indices | slice = slice(None)) -> _Words:
+        """Mixed words for this channel and index; arrays of channels and indices broadcast against the beds."""
+        channels = np.atleast_1d(np.asarray(channel, dtype=np.int64)).astype(np.uint64) * np.uint64(_CHANNEL_STREAM)
+        indices = np.atleast_1d(np.asarray(index, dtype=np.int64)).astype(np.uint64) * np.uint64(_STREAM)
+        return mixed(mixed(self._beds[beds] ^ channels) + indices)
 
 
-class _Wave:
-    """Smooth noise of one length on one channel: random knots with a soft curve between them."""
+class _Waves:
+    """Smooth noise: random knots with a soft curve between them, every wave of every bed at once."""
 
-    def __init__(self, noise: Noise, channel: int, length_s: int, beds: int) -> None:
+    def __init__(self, noise: Noise, beds: int) -> None:
         self._noise = noise
-        self._channel = channel
-        self._length_s = length_s
-        self._phase_s = (noise.words(channel + _PHASE, length_s) % np.uint64(length_s)).astype(np.int64)
-        self._knot = np.full(beds, np.iinfo(np.int64).min)
-        self._left = np.zeros(beds)
-        self._right = np.zeros(beds)
+        used = [(channel, n) for channel in range(_CHANNELS) for n in range(len(_WAVES_S)) if _WAVE_SD[channel, n]]
+        self._channels = np.array([channel * 8 + n for channel, n in used])
+        self._lengths_s = np.array([_WAVES_S[n] for _, n in used])[:, None]
+        self._deviations = np.array([_WAVE_SD[channel, n] for channel, n in used])[:, None]
+        self._starts = [next(i for i, (c, _) in enumerate(used) if c == channel) for channel in range(_CHANNELS)]
+        phases = noise.words(self._channels[:, None] + _PHASE, self._lengths_s)
+        self._phases_s = (phases % self._lengths_s.astype(np.uint64)).astype(np.int64)
+        self._knot = np.full((len(used), beds), np.iinfo(np.int64).min)
+        self._left = np.zeros((len(used), beds))
+        self._right = np.zeros((len(used), beds))
 
     def at(self, second: int) -> Floats:
-        knot, within_s = np.divmod(second + self._phase_s, self._length_s)
-        moved = np.flatnonzero(knot != self._knot)
-        if moved.size:
-            index = knot[moved]
-            self._left[moved] = gaussian(self._noise.words(self._channel, index, moved))
-            self._right[moved] = gaussian(self._noise.words(self._channel, index + 1, moved))
+        """The sum of its waves, one row a channel."""
+        knot, within_s = np.divmod(second + self._phases_s, self._lengths_s)
+        waves, beds = np.nonzero(knot != self._knot)
+        if waves.size:
+            channels, index = self._channels[waves], knot[waves, beds]
+            self._left[waves, beds] = gaussian(self._noise.words(channels, index, beds))
+            self._right[waves, beds] = gaussian(self._noise.words(channels, index + 1, beds))
             self._knot = knot
-        x = within_s / self._length_s
+        x = within_s / self._lengths_s
         weight = x * x * (3.0 - 2.0 * x)
-        return self._left + (self._right - self._left) * weight
+        values = (self._left + (self._right - self._left) * weight) * self._deviations
+        total: Floats = np.add.reduceat(values, self._starts, axis=0)
+        return total
 
 
 class Physiology:
@@ -137,32 +144,17 @@ class Physiology:
         spread = np.stack([gaussian(self.noise.words(_BASELINE, row)) for row in Row])
         mean, deviation, lowest, highest = (_BASELINES[:, [column]] for column in range(4))
         self.baseline: Floats = np.clip(mean + deviation * spread, lowest, highest)
-        self._waves = [
-            [
-                (_Wave(self.noise, channel * 8 + n, length_s, beds), float(_WAVE_SD[channel, n]))
-                for n, length_s in enumerate(_WAVES_S)
-                if _WAVE_SD[channel, n]
-            ]
-            for channel in range(_CHANNELS)
-        ]
+        self._waves = _Waves(self.noise, beds)
 
     def at(self, second: int, day_s: float) -> Floats:
         """One row a vital (``Row``), one column a bed, at this second of the run and this second of the UTC day."""
         swing = -np.cos((day_s - 5 * 3600) / _DAY_S * 2 * np.pi)
-        tone = self._channel(_TONE, second)
+        waves = self._waves.at(second)
+        fresh = gaussian(self.noise.words(np.arange(len(Row))[:, None] * 8 + 7, second))
         table: Floats = self.baseline + (_DAY_SWING * swing)[:, None]
-        for row in Row:
-            table[row] += (
-                self._channel(row, second) + _TONE_GAIN[row] * tone + _JITTER_SD[row] * self.jitter(row, second)
-            )
+        table += waves[: len(Row)] + _TONE_GAIN[:, None] * waves[_TONE] + _JITTER_SD[:, None] * fresh
         return table
 
     def jitter(self, channel: int, second: int, beds: Indices | slice = slice(None)) -> Floats:
         """Fresh unit noise a bed for this second."""
         return gaussian(self.noise.words(channel * 8 + 7, second, beds))
-
-    def _channel(self, channel: int, second: int) -> Floats:
-        total = np.zeros(self.beds)
-        for wave, deviation in self._waves[channel]:
-            total += deviation * wave.at(second)
-        return total
