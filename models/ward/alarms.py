@@ -166,7 +166,7 @@ def on_calm(alarm: Alarm, latch: tuple[Priority, ...]) -> tuple[Alarm | None, Al
 
 
 def on_lull(alarm: Alarm) -> Alarm:
-    """The alarm after a value inside the limit but not beyond the hysteresis: it stays, what is being timed starts anew.
+    """The alarm after a value inside the limit but not beyond the hysteresis: it stays, its timings start anew.
 
     That is: how long a severe breach has lasted, and since when a latched condition is back.
     """

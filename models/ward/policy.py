@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from importlib import resources
+from itertools import product
+from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from contracts.clinical.plausibility import PLAUSIBLE
 from contracts.errors import Misconfigured
 from contracts.records import Priority, Vital
 
@@ -150,14 +154,51 @@ def _with(base: Limits, change: LimitsOverride) -> Limits:
     return msgspec.structs.replace(base, **fields)
 
 
+_BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "technical.silence_after_s": (1, 60),
+    "technical.no_signal_after_s": (1, 300),
+    "technical.implausible_after_s": (0, 300),
+    "technical.clock_after_s": (0, 300),
+    "news2.delay_s": (0, 600),
+    "alarm.realarm_after_s": (1, 600),
+    "alarm.escalate_after_s": (1, 3600),
+    "alarm.escalation_levels": (0, 10),
+    "alarm.audio_pause_s": (1, 600),
+    "alarm.audio_pause_max_s": (1, 600),
+    "alarm.relevant_s": (1, 600),
+}
+"""Inclusive; in seconds, but for the levels. Beyond them an alarm would as good as never come, or come back."""
+DELAY_MAX_S: Final = 600
+
+
+def _endless(content: Any, path: str) -> Iterator[str]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _endless(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, float) and not isfinite(content):
+        yield f"{path} is {content}; a limit or time is a finite number"
+
+
 def _problems(policy: Policy) -> list[str]:
-    found = []
+    found = list(_endless(msgspec.to_builtins(policy), ""))
     if policy.version not in POLICY_VERSIONS:
         found.append(f"version {policy.version} is unknown; known are {sorted(POLICY_VERSIONS)}")
     found += [f"stale_after_s.{vital} is missing" for vital in Vital if vital not in policy.stale_after_s]
+    found += [f"stale_after_s.{v} is {s}; it is above 0" for v, s in policy.stale_after_s.items() if s <= 0]
+    frozen = policy.technical.frozen_after_s
+    found += [f"technical.frozen_after_s.{v} is {s}; it is above 0" for v, s in frozen.items() if s <= 0]
+    for name, (least, most) in _BOUNDS.items():
+        part, field = name.split(".")
+        value = getattr(getattr(policy, part), field)
+        if not least <= value <= most:
+            found.append(f"{name} is {value}; it is {least} to {most}")
     cases = [("limits", policy.limits)]
     cases += [(f"wards.{ward}.limits", policy.limits_for(ward, "")) for ward in policy.wards]
     cases += [(f"patients.{patient}.limits", policy.limits_for("", patient)) for patient in policy.patients]
+    cases += [
+        (f"patients.{patient}.limits in ward {ward}", policy.limits_for(ward, patient))
+        for ward, patient in product(policy.wards, policy.patients)
+    ]
     for where, limits in cases:
         for vital, limit in limits.items():
             found += [f"{where}.{vital}: {problem}" for problem in _limit_problems(vital, limit)]
@@ -165,19 +206,21 @@ def _problems(policy: Policy) -> list[str]:
     scales += [(f"wards.{w}", o.spo2_scale) for w, o in policy.wards.items() if o.spo2_scale is not None]
     scales += [(f"patients.{p}", o.spo2_scale) for p, o in policy.patients.items() if o.spo2_scale is not None]
     found += [f"{where}.spo2_scale is {scale}; it is 1 or 2" for where, scale in scales if scale not in (1, 2)]
-    if policy.technical.silence_after_s <= 0 or policy.alarm.realarm_after_s <= 0:
-        found.append("technical.silence_after_s and alarm.realarm_after_s must be above 0")
-    if policy.alarm.audio_pause_s > policy.alarm.audio_pause_max_s or policy.alarm.audio_pause_max_s > 600:
-        found.append("alarm.audio_pause_s <= alarm.audio_pause_max_s <= 600: no silence without an end")
+    if policy.alarm.audio_pause_s > policy.alarm.audio_pause_max_s:
+        found.append("alarm.audio_pause_s <= alarm.audio_pause_max_s must hold")
     if not 0 < policy.news2.medium_from <= policy.news2.high_from:
         found.append("news2: 0 < medium_from <= high_from")
     return found
 
 
+def _steps(limit: Limits) -> tuple[float | None, ...]:
+    return limit.extreme_low, limit.low, limit.high, limit.extreme_high
+
+
 def _limit_problems(vital: Vital, limit: Limits) -> list[str]:
     if vital in (Vital.CONSCIOUSNESS, Vital.SUPPLEMENTAL_OXYGEN):
         return ["has no limits; it takes part through NEWS2"]
-    steps = [x for x in (limit.extreme_low, limit.low, limit.high, limit.extreme_high) if x is not None]
+    steps = [step for step in _steps(limit) if step is not None]
     problems = []
     if steps != sorted(set(steps)):
         problems.append("extreme_low < low < high < extreme_high must hold")
@@ -185,6 +228,13 @@ def _limit_problems(vital: Vital, limit: Limits) -> list[str]:
         problems.append("an extreme limit needs the plain limit on its side")
     if min(limit.hysteresis, limit.delay_s, limit.extreme_delay_s) < 0:
         problems.append("hysteresis and delays must not be negative")
+    if max(limit.delay_s, limit.extreme_delay_s) > DELAY_MAX_S:
+        problems.append(f"a delay above {DELAY_MAX_S} s is no alarm")
+    plausible = PLAUSIBLE[vital]
+    for side, value in zip(("extreme_low", "low", "high", "extreme_high"), _steps(limit), strict=True):
+        if value is not None and not plausible.low < value < plausible.high:
+            between = f"{plausible.low:g} and {plausible.high:g}"
+            problems.append(f"{side} {value:g} could never be crossed: what is not between {between} is implausible")
     if (
         limit.low is not None
         and limit.high is not None
