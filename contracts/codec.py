@@ -7,6 +7,8 @@ own and the rest of the frame goes on, so that a single broken device never blin
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -79,8 +81,9 @@ def decode(raw: bytes | None, kind: type[R]) -> R:
 def decode_frame(raw: bytes | None) -> Decoded:
     """The frame in ``raw`` with unreadable parts set aside.
 
-    Raises Poison when nothing of it can be used: the reasons of ``decode`` and bad_name, bad_time, too_many_beds,
-    duplicate_bed, and that of the first fault when every bed of the frame is faulty.
+    A patient or a bed that stands twice in it is set aside wherever it stands (duplicate_bed): nobody can say whose the
+    readings are, and the others of the gateway must not go blind for it. Raises Poison when nothing can be used: the
+    reasons of ``decode`` and bad_name, bad_time, too_many_beds, and that of the first fault when every bed is faulty.
     """
     whole = _whole(raw)
     try:
@@ -90,7 +93,7 @@ def decode_frame(raw: bytes | None) -> Decoded:
             raise
         return _salvage(whole, whole_fault)
     _check_frame(frame)
-    if all(_bed_is_sound(bed) for bed in frame.beds):
+    if all(_bed_is_sound(bed) for bed in frame.beds) and not (len(frame.beds) > 1 and _doubled(frame.beds)):
         return Decoded(frame)
     return _salvage(whole, None)
 
@@ -161,10 +164,17 @@ def _check_frame(frame: r.VitalsFrame | _LooseFrame) -> None:
         raise Poison("wrong_type", f"seq {frame.seq} is negative", "$.seq")
     if len(frame.beds) > MAX_BEDS:
         raise Poison("too_many_beds", f"{len(frame.beds)} beds; at most {MAX_BEDS}", "$.beds")
-    if isinstance(frame, r.VitalsFrame) and len(frame.beds) > 1:
-        seen = {bed.patient for bed in frame.beds}
-        if len(seen) < len(frame.beds):
-            raise Poison("duplicate_bed", "a patient stands twice in one frame", "$.beds")
+
+
+def _doubled(beds: Sequence[r.BedReadings]) -> dict[str, set[str]]:
+    """The patients and the bed names that stand more than once among these beds; empty when there are none."""
+    patients, names = {bed.patient for bed in beds}, {bed.bed for bed in beds}
+    if len(patients) == len(names) == len(beds):
+        return {}
+    return {
+        field: {name for name, times in Counter(getattr(bed, field) for bed in beds).items() if times > 1}
+        for field in ("patient", "bed")
+    }
 
 
 def _bed_is_sound(bed: r.BedReadings) -> bool:
@@ -191,12 +201,21 @@ def _salvage(raw: bytes, whole_fault: Poison | None) -> Decoded:
     except Poison as header:
         raise (whole_fault or header) from None
     _check_frame(loose)
-    beds: list[r.BedReadings] = []
+    read: list[tuple[int, r.BedReadings]] = []
     faults: list[Fault] = []
     for index, raw_bed in enumerate(loose.beds):
         bed, bed_faults = _salvage_bed(bytes(raw_bed), f"$.beds[{index}]")
         faults += bed_faults
         if bed is not None:
+            read.append((index, bed))
+    doubled = _doubled([bed for _, bed in read])
+    beds: list[r.BedReadings] = []
+    for index, bed in read:
+        twice = [field for field, names in doubled.items() if getattr(bed, field) in names]
+        if twice:
+            detail = f"{twice[0]} {getattr(bed, twice[0])!r} stands more than once in one frame"
+            faults.append(Fault(bytes(loose.beds[index]), "duplicate_bed", f"$.beds[{index}].{twice[0]}", detail))
+        else:
             beds.append(bed)
     if faults and not beds:
         first = faults[0]
