@@ -323,7 +323,8 @@ def test_axe_finds_nothing_to_complain_of(browser: Browser, url: str, gateway: G
     page.goto(f"{url}/static/index.html")  # served without a session: the sign-in page
     page.get_by_label("Access token").fill("not a token")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator(".sign-in [role=alert]")).to_contain_text("not known")
+    expect(page.locator(".sign-in [role=alert]")).to_contain_text("That token is not known.")
+    expect(page.locator("#foot")).to_contain_text("not a medical device")
     judged("sign-in")
 
     page.goto(url)

@@ -1,14 +1,17 @@
 /** The feed's HTTP, with one kind of error that says what to do. */
 import { t } from "./i18n.js";
 
+/** The feed's words as a sentence: it answers in fragments, as programs do. */
+const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
+
 /** What the feed refused, or that it did not answer (status 0). */
 export class FeedError extends Error {
   constructor(status, { code = "unknown", message = "", hint = "" } = {}) {
-    super(message);
+    super(sentence(message));
     this.name = "FeedError";
     this.status = status;
     this.code = code;
-    this.hint = hint;
+    this.hint = sentence(hint);
   }
 }
 

@@ -38,7 +38,8 @@ export class Banner extends EventTarget {
       this.turnedAt = performance.now();
     }
     if (this.page >= pages) this.page = 0;
-    const shown = pages > 1 ? top.slice(this.page * slots, (this.page + 1) * slots) : loud.slice(0, slots);
+    const turn = (n) => top[(this.page * slots + n) % top.length]; // a last page that is not full begins anew
+    const shown = pages > 1 ? Array.from({ length: slots }, (_, n) => turn(n)) : loud.slice(0, slots);
     const signature = shown.map((a) => `${a.alert_id}:${a.seq}:${a.state}`).join() + `|${loud.length}|${open.length}|${pages}|${this.page}|${this.held}|${this.store.beds.size}`;
     const pending = shown.map((a) => this.actions.isPending(`${a.ward}/${a.bed}`, a.alert_id)).join();
     if (signature + pending !== this.signature) {

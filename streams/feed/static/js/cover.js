@@ -10,7 +10,7 @@ export class Cover {
     this.long = h("p", { class: "long" });
     this.hint = h("p", { class: "hint" });
     root.setAttribute("role", "alert");
-    root.append(h("div", { class: "box" }, icon("link"), this.title, this.long, this.hint));
+    root.append(h("div", { class: "box" }, icon("link-lost"), this.title, this.long, this.hint));
     this.on = false;
   }
 

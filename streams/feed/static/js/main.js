@@ -59,6 +59,7 @@ function start(user) {
   const cover = new Cover(byId("cover"), [byId("banner"), byId("main")]);
   const help = new Help(byId("help"), settings, sound, themes, user);
   let changed = true;
+  let draw = () => {};
 
   const bedOf = (alarm) => store.beds.get(`${alarm.ward}/${alarm.bed}`);
   const worst = (bed) => bed.alarms.find(isLoud) ?? bed.worst;
@@ -114,6 +115,7 @@ function start(user) {
   });
   store.addEventListener("alarm", ({ detail: { step, bed, loud, fresh } }) => {
     changed = true;
+    if (document.hidden) draw();
     if (!loud) return;
     wall.resort();
     const key = fresh ? "say.alarm" : "say.realarm";
@@ -136,7 +138,7 @@ function start(user) {
 
   let lastSecond = -1;
   let open = [];
-  const draw = () => {
+  draw = () => {
     const second = Math.floor(performance.now() / 500);
     const tick = second !== lastSecond;
     lastSecond = second;
@@ -168,4 +170,5 @@ function start(user) {
   sound.tryArm();
 }
 
+byId("foot").append(h("b", { text: t("app.not_a_device") }));
 start(await who());

@@ -23,6 +23,9 @@ export class Panel extends EventTarget {
     this.drawnAt = 0;
     this.signature = "";
     actions.addEventListener("changed", () => { this.signature = ""; });
+    trends.addEventListener("came", ({ detail }) => {
+      if (detail === this.key) this.frame(true);
+    });
   }
 
   get open() {

@@ -80,6 +80,10 @@ export class Tile {
     setText(e.band, news.gaps && tile.news2 ? t("news.gaps", { band: news.words }) : news.words);
     setData(e.news, "band", news.band);
     setData(e.news, "gaps", news.gaps ? "yes" : "no");
+    const scored = bed.alarms.find((alarm) => alarm.condition === "news2");
+    setData(e.news, "breach", scored ? (scored.state === "active" ? "loud" : "quiet") : null);
+    const name = scored ? `news tone-${toneOf(scored)}` : "news";
+    if (e.news.className !== name) e.news.className = name;
     this.#alarm(bed, nowMs, pending);
     const spoken = silent ? [t("tile.silent")] : this.#values(bed, nowMs);
     const worst = bed.worst;

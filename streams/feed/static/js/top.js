@@ -27,7 +27,7 @@ export class Top extends EventTarget {
       button(t("help.open"), { kind: "bare", iconName: "help", on: tell("help"), "aria-haspopup": "dialog" }),
       h("div", { class: "clock" }, this.time, this.zone));
     this.facts = h("span", { class: "facts" });
-    foot.replaceChildren(h("b", { text: t("app.not_a_device") }), this.facts);
+    foot.append(this.facts);
     this.#wards();
     store.addEventListener("wards", () => this.#wards());
     store.addEventListener("reset", () => this.#wards());

@@ -57,11 +57,12 @@ function band(score, red) {
 /** NEWS2 as shown: {score: "5–8", band: key for the style, words, gaps}. The certain part (its minimum) sets the style. */
 export function newsShown(news2) {
   if (!news2) return { score: "–", band: "none", words: t("news.none"), gaps: false };
-  const low = band(news2.min, news2.red);
-  const high = band(news2.max, news2.red);
-  const gaps = news2.min !== news2.max || news2.components.some((c) => c.points === null || c.points === undefined);
+  const whole = news2.min === news2.max;
+  const low = band(news2.min, whole && news2.red);
+  const high = band(news2.max, whole && news2.red);
+  const gaps = !whole || news2.components.some((c) => c.points === null || c.points === undefined);
   return {
-    score: news2.min === news2.max ? String(news2.min) : `${news2.min}–${news2.max}`,
+    score: whole ? String(news2.min) : `${news2.min}–${news2.max}`,
     band: low,
     words: low === high ? t(`news.${low}`) : t("news.range", { from: t(`news.${low}`), to: t(`news.${high}`) }),
     gaps,

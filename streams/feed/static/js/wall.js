@@ -12,7 +12,7 @@ const STRIPS_AT_MOST = 12;
 const SMALLEST = { w: 204, h: 112 };
 const SCROLLING = { w: 244, h: 164 };
 const LARGEST = { w: 560, h: 330 };
-const STRIP_FROM_H = 186;
+const STRIP_FROM_H = 168;
 
 /** Columns and size for n tiles in a box: all in sight when they can be, else a comfortable size that scrolls. */
 export function layout(n, width, height) {
@@ -133,7 +133,11 @@ export class Wall extends EventTarget {
     const width = this.root.clientWidth - parseFloat(style.paddingInlineStart) - parseFloat(style.paddingInlineEnd);
     const height = this.root.clientHeight - parseFloat(style.paddingBlockStart) - parseFloat(style.paddingBlockEnd);
     if (width < 100 || height < 60) return;
-    const grid = this.grid = layout(this.order.length, width, height);
+    const grid = layout(this.order.length, width, height);
+    // A tile glides to its new place in the order; another size of all tiles is no event to watch.
+    const same = grid.w === this.grid.w && grid.h === this.grid.h && grid.cols === this.grid.cols;
+    this.root.classList.toggle("settled", same);
+    this.grid = grid;
     const pitch = grid.h + GAP;
     const rows = Math.ceil(this.order.length / grid.cols);
     this.list.style.height = `${Math.max(0, rows * pitch - GAP)}px`;
@@ -166,7 +170,6 @@ export class Wall extends EventTarget {
       tile.root.tabIndex = key === anchor ? 0 : -1;
       tile.root.setAttribute("aria-selected", String(key === this.chosen));
     }
-    this.root.classList.toggle("settled", seen.length > 0);
     if (focused && keep.has(focused) && document.activeElement !== this.tiles.get(focused).root) {
       this.tiles.get(focused).root.focus({ preventScroll: true });
     }
