@@ -1,0 +1,68 @@
+"""``ward bench``: measured figures beside the promises. Exit code 0 when they are kept, 6 when not, 1 when void."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    name="bench",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Measure on this machine and print the figures beside the promises.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@app.callback()
+def bench() -> None:
+    """Measure on this machine and print the figures beside the promises."""
+
+
+@app.command(epilog="Examples: ward bench stream · ward bench stream --short --json · ward bench stream --durable")
+def stream(
+    beds: Annotated[int, typer.Option(min=1, max=10_000, help="Beds in the backlog.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Interleaved rounds.")] = 5,
+    short: Annotated[bool, typer.Option("--short", help="One round, at most 200 beds.")] = False,
+    layout: Annotated[
+        Literal["frames50", "frames1", "both"], typer.Option(help="Beds a record: 50, one, or both in turn.")
+    ] = "both",
+    durable: Annotated[bool, typer.Option("--durable", help="Only state that survives kill -9.")] = False,
+    volatile: Annotated[bool, typer.Option("--volatile", help="Only state in memory.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """CPU a bed-reading of the worker, a plain confluent-kafka loop and Quix Streams, all doing the same work."""
+    from infra.bench import stream as side_by_side
+
+    wanted = side_by_side.plan(
+        beds,
+        rounds,
+        short,
+        tuple(side_by_side.LAYOUTS) if layout == "both" else (layout,),
+        [name for name, chosen in (("durable", durable), ("volatile", volatile)) if chosen or durable == volatile],
+    )
+    report = side_by_side.measure(wanted, say)
+    _print(report, side_by_side.lines(report), as_json)
+    raise typer.Exit(side_by_side.exit_code(report))
+
+
+def say(line: str) -> None:
+    """A line of chatter."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(report: object, lines: list[str], as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    else:
+        print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    app()
