@@ -118,7 +118,8 @@ class ActionDesk:
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
-                await asyncio.wait_for(producer.stop(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await producer.stop()
             except (TimeoutError, KafkaError):
                 return
 

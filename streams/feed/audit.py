@@ -122,8 +122,8 @@ class AuditLog:
         """The newest rows, newest first; ``before`` goes on from a row number."""
         rows: list[Row] = []
         for line in _lines_backwards(self.path):
-            row = msgspec.json.decode(line, type=Row)
-            if before is None or row.n < before:
+            row = _row_in(line)
+            if row is not None and (before is None or row.n < before):
                 rows.append(row)
             if len(rows) >= min(limit, _MAX_PAGE):
                 break
@@ -152,14 +152,21 @@ class AuditLog:
                     done.set_exception(failure)
 
     def _tail(self) -> tuple[int, str]:
-        """Number and hash of the last whole row; bytes of a row that a crash cut short are taken off."""
+        """Number and hash of the last whole row; bytes of a row that a crash cut short are taken off.
+
+        After a damaged row the log goes on from the hash of its bytes: ``verify`` will tell, and the ward is not
+        left without its wall.
+        """
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             keep = _after_last_newline(self._file, size)
             os.ftruncate(self._file, keep)
         for line in _lines_backwards(self.path):
-            last = msgspec.json.decode(line, type=Row)
-            return last.n, last.hash
+            last = _row_in(line)
+            if last is not None:
+                return last.n, last.hash
+            head = _head_of(self.path)
+            return (head.n if head is not None else 0), hashlib.sha256(line).hexdigest()
         return 0, GENESIS
 
 
@@ -173,7 +180,7 @@ def verify(path: Path) -> tuple[int, list[Finding]]:
         for number, line in enumerate(file, start=1):
             try:
                 row = msgspec.json.decode(line, type=Row)
-            except msgspec.DecodeError as wrong:
+            except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
                 findings.append(Finding(number, f"is not a row: {wrong}"))
                 continue
             if msgspec.json.encode(row) + b"\n" != line:
@@ -195,10 +202,17 @@ def verify(path: Path) -> tuple[int, list[Finding]]:
     return n, findings
 
 
+def _row_in(line: bytes) -> Row | None:
+    try:
+        return msgspec.json.decode(line, type=Row)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 def _head_of(path: Path) -> _Head | None:
     try:
         return msgspec.json.decode(path.with_name(path.name + ".head").read_bytes(), type=_Head)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -82,7 +82,7 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
         Route(rule.path, guard.before(rule, getattr(handlers, rule.handler)), methods=[rule.method]) for rule in ROUTES
     ]
     folders = dict(zip(FOLDERS, (STATIC, Path(settings.web_dir) if settings.web_dir else STATIC / "web"), strict=True))
-    routes += [Mount(path, StaticFiles(directory=folder, check_dir=False)) for path, folder in folders.items()]
+    routes += [Mount(path, Folder(directory=folder, check_dir=False)) for path, folder in folders.items()]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -92,6 +92,17 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
     app.state.live = live
     app.state.failed = None
     return app
+
+
+class Folder(StaticFiles):
+    """A folder of files; a path that no file can have, or a folder not fetched yet, is simply not there."""
+
+    async def check_config(self) -> None:
+        """A missing folder is no failure of the server."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where the file is."""
+        return ("", None) if "\0" in path else super().lookup_path(path)
 
 
 async def _drop_the_signed_out(live: Live, access: Access) -> None:

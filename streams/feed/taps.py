@@ -21,6 +21,7 @@ Where = Callable[[Any, list[TopicPartition]], Awaitable[dict[int, int]]]
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_LIMIT_S: Final = 4.0
+START_LIMIT_S: Final = 15.0
 BACK_OFF_S: Final = (0.2, 0.5, 1.0, 2.0)
 REREAD_BATCH: Final = 500
 
@@ -39,7 +40,8 @@ async def consumer(bootstrap: str) -> AsyncIterator[Any]:
     )
     try:
         try:
-            await asyncio.wait_for(made.start(), 15)
+            async with asyncio.timeout(START_LIMIT_S):
+                await made.start()
         except (KafkaError, OSError, TimeoutError) as away:
             raise Transient(f"Kafka at {bootstrap} does not answer: {away!r}") from away
         yield made
@@ -78,7 +80,7 @@ class Tap:
         self._bootstrap = bootstrap
         self._where = where
         self._begin = begin
-        self._take = take
+        self.take = take
         self._batch = batch
         self._ends: dict[int, int] | None = None
 
@@ -127,7 +129,8 @@ class Tap:
         self.connected, self.trouble = True, ""
 
     async def _look(self, reader: Any, partitions: list[TopicPartition]) -> dict[int, int]:
-        ends = await asyncio.wait_for(reader.end_offsets(partitions), PROBE_LIMIT_S)
+        async with asyncio.timeout(PROBE_LIMIT_S):
+            ends = await reader.end_offsets(partitions)
         self._ends = {partition.partition: offset for partition, offset in ends.items()}
         if self.lag == 0:
             self.caught_up.set()
@@ -141,7 +144,7 @@ class Tap:
                 batches = await reader.getmany(timeout_ms=500, max_records=self._batch)
                 for partition, records in batches.items():
                     for record in records:
-                        self._take(record)
+                        self.take(record)
                     self.positions[partition.partition] = records[-1].offset + 1
                 await asyncio.sleep(0)
                 if self.lag == 0:
