@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Work on it": {
         "test": Command("infra.commands.checking:app", "run the tests: unit, contract, integration, e2e or all"),
         "check": Command("infra.commands.checking:app", "lint, format, types, layers, lock"),
-        "bench": Command("infra.commands.checking:app", "measure, and print ratios beside the promises"),
+        "bench": Command("infra.bench.cli:app", "measure, and print ratios beside the promises"),
     },
 }
 EXAMPLES: Final = (

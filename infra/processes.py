@@ -90,6 +90,43 @@ PROCESSES: Final[tuple[Process, ...]] = (
         container=OWN,
     ),
     Process(
+        "vitals",
+        "the Faust worker: validates, scores, raises alarms",
+        python("streams.worker"),
+        lambda site: page_has(
+            site.url("vitals_metrics") + "/metrics", "ward_frames_total{", "it has taken nothing from the log yet"
+        ),
+        needs=("topics",),
+        ports=("vitals_metrics",),
+        container=OWN,
+    ),
+    Process(
+        "feed",
+        "the live alert feed",
+        python("streams.feed.server"),
+        lambda site: http_answers(site.url("feed") + "/readyz"),
+        needs=("topics",),
+        ports=("feed",),
+        fetches=("web",),
+        container=OWN,
+    ),
+    Process(
+        "recordings",
+        "plays real ICU recordings",
+        python("producers.recordings"),
+        needs=("vitals", "feed"),
+        profile="demo",
+        container=OWN,
+    ),
+    Process(
+        "simulator",
+        "the simulated ward, with scripted deteriorations",
+        python("producers.ward"),
+        needs=("vitals", "feed"),
+        profile="demo",
+        container=OWN,
+    ),
+    Process(
         "namenode",
         "HDFS: where files are",
         hdfs.namenode_command,
@@ -127,43 +164,6 @@ PROCESSES: Final[tuple[Process, ...]] = (
         python("infra.launch.influx"),
         needs=("influxdb",),
         once=True,
-    ),
-    Process(
-        "vitals",
-        "the Faust worker: validates, scores, raises alarms",
-        python("streams.worker"),
-        lambda site: page_has(
-            site.url("vitals_metrics") + "/metrics", "ward_frames_total{", "it has taken nothing from the log yet"
-        ),
-        needs=("topics",),
-        ports=("vitals_metrics",),
-        container=OWN,
-    ),
-    Process(
-        "feed",
-        "the live alert feed",
-        python("streams.feed.server"),
-        lambda site: http_answers(site.url("feed") + "/readyz"),
-        needs=("topics",),
-        ports=("feed",),
-        fetches=("web",),
-        container=OWN,
-    ),
-    Process(
-        "recordings",
-        "plays real ICU recordings",
-        python("producers.recordings"),
-        needs=("vitals", "feed"),
-        profile="demo",
-        container=OWN,
-    ),
-    Process(
-        "simulator",
-        "the simulated ward, with scripted deteriorations",
-        python("producers.ward"),
-        needs=("vitals", "feed"),
-        profile="demo",
-        container=OWN,
     ),
 )
 

@@ -22,7 +22,7 @@ import psutil
 from contracts.errors import Misconfigured, Transient, WardError
 from infra import site as sites
 from infra.fetch import java
-from infra.fetch.everything import fetch
+from infra.fetch.everything import arriving
 from infra.processes import BY_NAME, PORTS, PREFERRED_PORTS, PROCESSES, Process, Profile, chosen, in_order
 from infra.site import Site
 from infra.supervisor import MARK, Seen, end_group, living, seen_file, wanted_file
@@ -30,6 +30,8 @@ from infra.supervisor import MARK, Seen, end_group, living, seen_file, wanted_fi
 POLL_S: Final = 0.1
 TAIL_LINES: Final = 15
 KEEP_LOG_BYTES: Final = 20_000_000
+AT_ONCE: Final = max(2, os.cpu_count() or 2)
+"""So many processes start at one time, those higher in the table first: what the wall needs comes before the lake."""
 CRASHES: Final = 4
 """This many ends while starting, and waiting longer is no use."""
 
@@ -99,21 +101,29 @@ class Stack:
     # -- up ------------------------------------------------------------------------------------------------------
 
     def up(
-        self, names: Iterable[str] | None = None, profile: Profile = "core", extra_env: Mapping[str, str] | None = None
+        self,
+        names: Iterable[str] | None = None,
+        profile: Profile = "core",
+        extra_env: Mapping[str, str] | None = None,
+        on_well: Callable[[str], None] | None = None,
     ) -> dict[str, float]:
         """Start the named processes and what they need, and wait until each is healthy; seconds each took.
 
-        ``extra_env`` is added to the environment of our own processes and remembered. Fetches what is missing first.
+        ``extra_env`` is added to the environment of our own processes and remembered. ``on_well`` is told each name
+        as soon as it is healthy, before anything that needs it starts. What is missing is fetched meanwhile.
         Raises Transient with the tail of the log when a process does not get well in time.
         """
         if extra_env is not None:
             self._extra = dict(extra_env)
             sites.write_atomically(self.state / "extra.json", json.dumps(self._extra), mode=0o600)
         processes = chosen(names, profile)
-        fetch(self.cache, sorted({item for p in processes for item in p.fetches}))
-        with sites.only_one(self.state / ".up.lock", "starting this topology"):
+        items = sorted({item for process in processes for item in process.fetches})
+        with (
+            sites.only_one(self.state / ".up.lock", "starting this topology"),
+            arriving(self.cache, items) as coming,
+        ):
             site = self._settle(java.find() if any(p.heap_mb for p in processes) else None)
-            return _Ascent(self, site, processes).run()
+            return _Ascent(self, site, processes, coming, on_well or (lambda name: None)).run()
 
     def _settle(self, java_program: Path | None) -> Site:
         ports, running = self.endpoints, self._running()
@@ -315,8 +325,15 @@ class Stack:
 class _Ascent:
     """One way up: starts what can start, waits until all is well."""
 
-    def __init__(self, stack: Stack, site: Site, processes: Sequence[Process]) -> None:
-        self.stack, self.site, self.processes = stack, site, processes
+    def __init__(
+        self,
+        stack: Stack,
+        site: Site,
+        processes: Sequence[Process],
+        coming: Mapping[str, Future[float]],
+        on_well: Callable[[str], None],
+    ) -> None:
+        self.stack, self.site, self.processes, self.coming, self.on_well = stack, site, processes, coming, on_well
         self.began = time.monotonic()
         self.started: dict[str, float] = {}
         self.well: dict[str, float] = {}
@@ -328,7 +345,7 @@ class _Ascent:
         """Climb; see Stack.up."""
         pause = threading.Event()
         try:
-            with ThreadPoolExecutor(4, thread_name_prefix="prepare") as pool:
+            with ThreadPoolExecutor(len(self.processes), thread_name_prefix="prepare") as pool:
                 while len(self.well) < len(self.processes):
                     for process in self.processes:
                         if process.name not in self.well and all(need in self.well for need in process.needs):
@@ -348,16 +365,22 @@ class _Ascent:
         elif self.prepared[name].done():
             self.prepared[name].result()
             if name not in self.started:
+                if len(self.started.keys() - self.well.keys()) >= AT_ONCE:
+                    return
                 self.started[name] = time.monotonic()
                 self._start(process)
             trouble = self._trouble(process)
             if trouble is None:
                 self.well[name] = round(time.monotonic() - self.started[name], 2)
+                self.on_well(name)
                 self.stack.say(f"{name:13} {'done' if process.once else 'healthy'} after {self.well[name]:.1f} s")
             else:
                 self._give_up_when_hopeless(process, trouble)
 
     def _prepare(self, process: Process) -> None:
+        for item in process.fetches:
+            if item in self.coming:
+                self.coming[item].result()
         if process.prepare is not None and self.stack.pid(process.name) is None:
             process.prepare(self.site)
 

@@ -1,4 +1,4 @@
-"""check, test, bench: what a change must pass."""
+"""check and test: what a change must pass."""
 
 from __future__ import annotations
 
@@ -105,24 +105,3 @@ def _name_missing_tools(suites: Sequence[str]) -> None:
         say(f"no {tool} on PATH: it is for {TOOLS[tool]} (apt-get install {tool})")
     if absent and os.environ.get("CI") == "true":
         raise Misconfigured(f"CI needs {', '.join(absent)}: a skipped test there would look like a passed one")
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Examples: ward bench · ward bench stream",
-)
-def bench(context: typer.Context, as_json: AsJson = False) -> None:
-    """Measure on this machine and print ratios beside the promises; a name chooses one of tests/bench."""
-    words = list(context.args)
-    there = {
-        path.stem.removeprefix("bench_"): path for path in sorted((CHECKOUT / "tests" / "bench").glob("bench_*.py"))
-    }
-    names = [word for word in words if not word.startswith("-")] or list(there)
-    if unknown := [name for name in names if name not in there]:
-        raise Misconfigured(f"no bench {', '.join(unknown)}; there are {', '.join(there) or 'none yet'}")
-    flags = [word for word in words if word.startswith("-")] + (["--json"] if as_json else [])
-    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    for name in names:
-        done = subprocess.run([sys.executable, str(there[name]), *flags], cwd=CHECKOUT, env=environ, check=False)  # noqa: S603
-        if done.returncode:
-            raise typer.Exit(done.returncode)

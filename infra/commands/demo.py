@@ -19,6 +19,7 @@ from infra import demo as measured
 from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.processes import BY_NAME
 from infra.stack import Stack
+from infra.topics import Offsets
 
 FAILURE, INTERRUPTED = 1, 130
 DRAIN_S: Final = 15.0
@@ -66,15 +67,22 @@ def demo(
 
 def _play(stack: Stack, began: float, duration: float | None, beds: int, told: threading.Event) -> measured.Summary:
     extra = {"WARD_FEED_DEMO": "1", "WARD_BEDS": str(beds)}
-    stack.up(["topics"], extra_env=extra)
-    kafka = stack.environment()["WARD_KAFKA"]
-    since = measured.ends(kafka)
-    watcher = measured.Watcher(stack.site().url("feed"), began)
-    watcher.start()
+    since: Offsets = {}
+    watchers: list[measured.Watcher] = []
+
+    def begin(name: str) -> None:
+        if name == "topics":
+            since.update(measured.ends(stack.environment()["WARD_KAFKA"]))
+            watchers.append(measured.Watcher(stack.site().url("feed"), began))
+            watchers[0].start()
+        elif name == "feed":
+            say(f"\nthe ward is live at {stack.site().url('feed')}\n")
+
     try:
-        stack.up(profile="demo", extra_env=extra)
+        stack.up(profile="demo", extra_env=extra, on_well=begin)
+        kafka, watcher = stack.environment()["WARD_KAFKA"], watchers[0]
         ready_s, played = time.monotonic() - began, time.monotonic()
-        say(f"\nthe ward is live at {stack.site().url('feed')}  (ready after {ready_s:.0f} s)")
+        say(f"all of it is up after {ready_s:.0f} s: {stack.site().url('feed')}")
         say("Ctrl-C stops it" if duration is None else f"it plays for {duration:.0f} s")
         told.wait(duration)
         played_s = time.monotonic() - played
@@ -82,7 +90,8 @@ def _play(stack: Stack, began: float, duration: float | None, beds: int, told: t
         stack.down(["recordings", "simulator"])
         until = measured.ends_once_taken(kafka, Settings().worker_group, DRAIN_S)
     finally:
-        watcher.stop()
+        for one in watchers:
+            one.stop()
     counts = measured.count(kafka, since, until)
     return measured.Summary(
         readings=counts.readings,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,44 +54,60 @@ def fetch(cache: Path, names: Iterable[str] = ITEMS) -> dict[str, float]:
 
     Raises Transient or Misconfigured for the first item that could not be had; the others are kept.
     """
+    with arriving(cache, names) as futures:
+        failures = [failure for future in futures.values() if (failure := future.exception())]
+        if failures:
+            raise failures[0]
+        return {name: future.result() for name, future in futures.items()}
+
+
+@contextmanager
+def arriving(cache: Path, names: Iterable[str] = ITEMS) -> Iterator[dict[str, Future[float]]]:
+    """Get what is missing in the background: item -> its seconds, once it is there. Leaving waits for all of them."""
     wanted = list(names)
     if not missing(cache, wanted):
-        return {}
+        yield {}
+        return
     jars.trust_the_machine()
     with only_one(cache / ".fetch.lock", "fetching the servers"):
-        return _fetch_side_by_side(cache, missing(cache, wanted))
+        absent = missing(cache, wanted)
+        with _progress() as show, ThreadPoolExecutor(len(absent) or 1, thread_name_prefix="fetch") as pool:
+            yield {name: pool.submit(_get, ITEMS[name], cache, show) for name in absent}
 
 
-def _fetch_side_by_side(cache: Path, names: list[str]) -> dict[str, float]:
+Show = Callable[[Item], tuple[jars.Tick, Callable[[float], None]]]
+"""Announces an item; gives what to call for each of its files and when it is there."""
+
+
+def _get(item: Item, cache: Path, show: Show) -> float:
+    began = time.monotonic()
+    tick, done = show(item)
+    item.get(cache, tick)
+    took = round(time.monotonic() - began, 1)
+    done(took)
+    return took
+
+
+@contextmanager
+def _progress() -> Iterator[Show]:
+    """Bars on a terminal, plain lines anywhere else."""
+    if not sys.stderr.isatty():
+        yield _plainly
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[at]}"),
-    )
-    took: dict[str, float] = {}
-    with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-        ThreadPoolExecutor(len(names) or 1) as pool,
-    ):
+    what, at = TextColumn("{task.description:32}"), TextColumn("{task.fields[at]}")
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), at)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
 
-        def get(name: str) -> None:
-            item, began = ITEMS[name], time.monotonic()
+        def show(item: Item) -> tuple[jars.Tick, Callable[[float], None]]:
             bar = progress.add_task(item.what, total=item.ticks(), at="")
-            item.get(cache, lambda at: progress.update(bar, advance=1, at=at))
-            took[name] = round(time.monotonic() - began, 1)
-            if not console.is_terminal:
-                print(f"fetched {item.what} in {took[name]} s", file=sys.stderr)
+            return lambda name: progress.update(bar, advance=1, at=name), lambda _: progress.update(bar, at="")
 
-        if not console.is_terminal and names:
-            print(f"fetching {', '.join(ITEMS[name].what for name in names)} into {cache}", file=sys.stderr)
-        running: list[Future[None]] = [pool.submit(get, name) for name in names]
-        failures = [failure for future in running if (failure := future.exception())]
-    if failures:
-        raise failures[0]
-    return took
+        yield show
+
+
+def _plainly(item: Item) -> tuple[jars.Tick, Callable[[float], None]]:
+    print(f"fetching {item.what}", file=sys.stderr, flush=True)
+    return lambda _: None, lambda took: print(f"fetched {item.what} in {took} s", file=sys.stderr, flush=True)

@@ -49,7 +49,7 @@ def test_a_mistyped_command_is_a_usage_error_with_the_nearest_one() -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", [n for n, c in cli.ALL.items() if c.where.startswith("infra.")])
+@pytest.mark.parametrize("name", [n for n, c in cli.ALL.items() if c.where.startswith("infra.commands")])
 def test_every_command_of_infra_has_help_with_json_and_examples(name: str) -> None:
     done = ward(name, "--help")
     assert done.returncode == 0, done.stderr
