@@ -1,0 +1,245 @@
+"""Makes contracts/examples: what the core says of a short, realistic shift. ``python -m tests.contract.real_examples``.
+
+Pseudonyms only. The topics that nobody writes yet get one record each, written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from contracts import records as r
+from contracts.codec import decode_frame, encode
+from contracts.generate import SCHEMAS
+from contracts.topology import (
+    ALERT_ACTIONS,
+    ALERTS,
+    CLOCK_KEY,
+    DEAD_LETTERS,
+    FORECASTS,
+    IMAGE_ARRIVALS,
+    IMAGE_JOBS,
+    IMAGE_RESULTS,
+    SCORES,
+    SNAPSHOTS,
+    VITALS,
+    Topic,
+    partition_for,
+)
+from models.ward.core import WardCore
+from models.ward.policy import load_policy
+
+EXAMPLES: Final = SCHEMAS.parent / "examples"
+WARD: Final = "W3"
+T0: Final = 1_767_340_800_000
+PARTITION: Final = partition_for(WARD, VITALS.partitions)
+
+Example = tuple[Topic[Any], str, r.Record]
+
+
+def reading(vital: r.Vital, value: float | str | None, **more: Any) -> r.Reading:
+    return r.Reading(vital=vital, value=value, **more)
+
+
+def bed(number: int, second: int, spo2: float | None) -> r.BedReadings:
+    """A bed's readings: continuous ones each second, the rest as the nurse and the cuff took them."""
+    readings = [
+        reading(r.Vital.HEART_RATE, 74.0 + second % 4, source=r.Source.ECG),
+        reading(r.Vital.RESPIRATION, 16.0),
+        reading(
+            r.Vital.SPO2,
+            spo2,
+            source=r.Source.PLETH,
+            quality=r.Quality.NO_SIGNAL if spo2 is None else r.Quality.MEASURED,
+        ),
+    ]
+    if second == 0:
+        taken_ms = T0 - 240_000
+        readings += [
+            reading(r.Vital.SYSTOLIC, 124.0, at_ms=taken_ms, source=r.Source.CUFF, unit="mm[Hg]"),
+            reading(r.Vital.DIASTOLIC, 71.0, at_ms=taken_ms, source=r.Source.CUFF, unit="mm[Hg]"),
+            reading(r.Vital.MEAN_PRESSURE, 89.0, at_ms=taken_ms, source=r.Source.CUFF, unit="mm[Hg]"),
+            reading(r.Vital.TEMPERATURE, 37.1, at_ms=taken_ms, source=r.Source.NURSE, unit="Cel"),
+            reading(r.Vital.SUPPLEMENTAL_OXYGEN, 2.0, at_ms=taken_ms, source=r.Source.NURSE, unit="L/min"),
+            reading(r.Vital.CONSCIOUSNESS, "A", at_ms=taken_ms, source=r.Source.NURSE),
+        ]
+    return r.BedReadings(bed=f"{WARD}-B0{number}", patient=f"p-000{number}", readings=tuple(readings))
+
+
+def shift() -> Iterator[tuple[r.VitalsFrame, int]]:
+    """The ward's log: one patient desaturates, another loses the probe, a nurse acts, the clock ticks."""
+    acknowledge = r.AlertAction(
+        version=1,
+        action_id="6f1c2a9e-0d3b-4a57-9a51-7f0a52b1c0de",
+        ward=WARD,
+        bed=f"{WARD}-B01",
+        kind=r.ActionKind.ACKNOWLEDGE,
+        actor="nurse-7",
+        role="nurse",
+        at_ms=T0 + 24_600,
+    )
+    for second in range(40):
+        at_ms = T0 + second * 1000
+        yield r.VitalsFrame(version=1, ward=CLOCK_KEY, gateway="worker", seq=second, at_ms=at_ms), at_ms
+        beds = (bed(1, second, 97.0 if second < 5 else 82.0), bed(2, second, 96.0 if second < 8 else None))
+        yield r.VitalsFrame(version=1, ward=WARD, gateway="gw-3", seq=second, at_ms=at_ms, beds=beds), at_ms + 180
+        if second == 24:
+            now_ms = at_ms + 640
+            yield (
+                r.VitalsFrame(version=1, ward=WARD, gateway="actions", seq=1, at_ms=now_ms, actions=(acknowledge,)),
+                now_ms,
+            )
+
+
+def made_by_the_core() -> Iterator[Example]:
+    core = WardCore(load_policy())
+    state = core.fresh(WARD)
+    told: set[str] = set()
+    for offset, (frame, now_ms) in enumerate(shift()):
+        source = r.SourceOffset(topic=VITALS.name, partition=PARTITION, offset=offset)
+        state, out = core.step(state, frame, now_ms, source)
+        if frame.actions:
+            yield VITALS, "actions", frame
+            yield ALERT_ACTIONS, "acknowledge", frame.actions[0]
+        elif offset == 0:
+            yield VITALS, "tick", frame
+        elif offset == 1:
+            yield VITALS, "frame", frame
+        for transition in out.transitions:
+            what = f"{transition.category}-{transition.event}"
+            if what not in told:
+                told.add(what)
+                yield ALERTS, what, transition
+        if frame.seq == 39 and out.scores is not None:
+            yield SCORES, "one-alarm-one-lost-probe", out.scores
+    next_offset = offset + 1
+    yield (
+        SNAPSHOTS,
+        "snapshot",
+        r.WardSnapshot(
+            version=1,
+            ward=WARD,
+            partition=PARTITION,
+            next_offset=next_offset,
+            at_ms=now_ms,
+            state=core.dump(state),
+        ),
+    )
+
+
+def refused() -> Iterator[Example]:
+    """Dead letters as they come from a frame with one bad reading, and from bytes that are no frame."""
+    good = next(frame for frame, _ in shift() if frame.beds)
+    raw = encode(good).replace(b'"value":16.0', b'"value":"16 /min"', 1)
+    (fault,) = decode_frame(raw).faults
+    source = r.SourceOffset(topic=VITALS.name, partition=PARTITION, offset=77)
+    common: dict[str, Any] = {"version": 1, "source": source, "by": "streams.worker", "at_ms": T0 + 60_000}
+    yield (
+        DEAD_LETTERS,
+        "one-reading",
+        r.DeadLetter(
+            reason=fault.reason,
+            field=fault.field,
+            detail=fault.detail,
+            raw=fault.raw,
+            key=WARD.encode(),
+            partial=True,
+            **common,
+        ),
+    )
+    yield (
+        DEAD_LETTERS,
+        "tombstone",
+        r.DeadLetter(
+            reason="tombstone",
+            field="$",
+            detail="the record has no value; producers send frames, never deletes",
+            key=WARD.encode(),
+            **common,
+        ),
+    )
+
+
+def by_hand() -> Iterator[Example]:
+    """The rest: what people ask for, and topics that are still awaited."""
+    yield (
+        ALERT_ACTIONS,
+        "pause",
+        r.AlertAction(
+            version=1,
+            action_id="b7c7a0a4-51b0-4d0f-8a86-0a2d5d1f6c11",
+            ward=WARD,
+            bed=f"{WARD}-B02",
+            kind=r.ActionKind.PAUSE_AUDIO,
+            actor="nurse-7",
+            role="nurse",
+            at_ms=T0 + 30_000,
+            pause_s=60,
+        ),
+    )
+    digest = sha256(b"an image that was never taken").hexdigest()
+    where = f"hdfs:///images/p-0001/{WARD}/1.dcm"
+    yield (
+        IMAGE_ARRIVALS,
+        "radiograph",
+        r.ImageArrival(
+            version=1,
+            patient="p-0001",
+            study="st-01",
+            series="se-01",
+            instance="im-01",
+            modality="DX",
+            uri=where,
+            sha256=digest,
+            at_ms=T0,
+            body_part="KNEE",
+            view="AP",
+            ward=WARD,
+        ),
+    )
+    job: dict[str, Any] = {"version": 1, "job_id": "j-01", "study": "st-01", "instance": "im-01"}
+    yield (
+        IMAGE_JOBS,
+        "job",
+        r.ImageJob(uri=where, sha256=digest, model="knee_osteoporosis", at_ms=T0 + 400, urgency=1, **job),
+    )
+    result = job | {"model": "knee_osteoporosis", "model_sha256": digest, "at_ms": T0 + 2_000}
+    yield IMAGE_RESULTS, "finding", r.ImageResult(label="osteopenia", probability=0.71, **result)
+    yield IMAGE_RESULTS, "refusal", r.ImageResult(refusal="not a knee", **result)
+    points = tuple(
+        r.ForecastPoint(vital=r.Vital.HEART_RATE, horizon_s=hours * 3600, quantiles=(70.0 - hours, 76.0, 82.0 + hours))
+        for hours in (1, 2)
+    )
+    yield (
+        FORECASTS,
+        "persistence",
+        r.VitalsForecast(
+            version=1,
+            ward=WARD,
+            bed=f"{WARD}-B01",
+            patient="p-0001",
+            at_ms=T0,
+            engine="persistence",
+            source=r.SourceOffset(topic=VITALS.name, partition=PARTITION, offset=1),
+            levels=(0.1, 0.5, 0.9),
+            points=points,
+        ),
+    )
+
+
+def examples() -> Iterator[tuple[Path, bytes, Topic[Any]]]:
+    """Every example: its file, its bytes, its topic."""
+    for topic, what, record in (*made_by_the_core(), *refused(), *by_hand()):
+        path = EXAMPLES / f"{topic.name}.v1.{what.replace('_', '-')}.json"
+        yield path, msgspec.json.format(encode(record), indent=2) + b"\n", topic
+
+
+if __name__ == "__main__":
+    EXAMPLES.mkdir(exist_ok=True)
+    for file, content, _ in examples():
+        file.write_bytes(content)
+        print(file.name)
