@@ -159,17 +159,19 @@ def set_up_logging(settings: Settings) -> None:
 
 
 async def serve(settings: Settings) -> int:
-    """Run until told to stop; 0, or 1 when a part failed."""
+    """Run until told to stop: 0, 130 when interrupted, 1 when a part failed or the port is taken."""
     app = build_app(settings)
     server = server_for(app, app.state.live.hub, settings.feed_host, settings.feed_port)
     app.state.stop = lambda: setattr(server, "should_exit", True)
     log.info("the feed listens", host=settings.feed_host, port=settings.feed_port, demo=settings.feed_demo)
     await server.serve()
-    return 1 if app.state.failed is not None or not server.started else 0
+    if app.state.failed is not None or not server.started:
+        return 1
+    return 130 if server.interrupted else 0
 
 
 def main() -> int:
-    """Entry point; exit codes 0 stopped, 1 failed, 2 misconfigured."""
+    """Entry point; exit codes 0 stopped, 1 failed, 2 misconfigured, 130 interrupted."""
     try:
         settings = Settings.from_env(os.environ)
         set_up_logging(settings)
@@ -177,8 +179,6 @@ def main() -> int:
     except Misconfigured as wrong:
         print(f"misconfigured: {wrong}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Trends:
         if backfill:
             if int.from_bytes(ring[place : place + 4], "little") >= second:
                 return
-            self._newest_s.setdefault(key, second)
+            self._newest_s[key] = max(second, self._newest_s.get(key, 0))
         else:
             self._newest_s[key] = second
         _ROW.pack_into(ring, place, second, *(math.nan if value is None else value for value in row))
@@ -81,7 +81,7 @@ class Trends:
         ring = self._rings.get(key)
         if ring is None:
             return Trend([], {vital.value: [] for vital in TRACED})
-        end = self._newest_s[key] if end_ms is None else end_ms // 1000
+        end = self._newest_s.get(key, 0) if end_ms is None else end_ms // 1000
         rows = np.frombuffer(bytes(ring), dtype=_DTYPE)
         stamps = rows["second"].astype(np.int64)
         chosen = rows[(stamps > end - min(seconds, self.history_s)) & (stamps <= end)]

@@ -240,11 +240,17 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
 @contextlib.asynccontextmanager
 async def serve(
-    state_dir: Path, *, started: bool = True, drain_s: float = 10.0, **changes: Any
+    state_dir: Path,
+    *,
+    started: bool = True,
+    drain_s: float = 10.0,
+    keep_events: int = 4096,
+    kafka: str = "127.0.0.1:1",
+    **changes: Any,
 ) -> AsyncIterator[Served]:
-    """A feed that listens on a free port of 127.0.0.1; its Kafka is a port where nobody answers."""
-    settings = Settings.from_env({}, kafka="127.0.0.1:1", state_dir=str(state_dir), feed_port=0, **changes)
-    app = build_app(settings, drain_s=drain_s)
+    """A feed that listens on a free port of 127.0.0.1; unless told otherwise nobody answers at its Kafka."""
+    settings = Settings.from_env({}, kafka=kafka, state_dir=str(state_dir), feed_port=0, **changes)
+    app = build_app(settings, drain_s=drain_s, keep_events=keep_events)
     live: Live = app.state.live
     server = server_for(app, live.hub, settings.feed_host, 0)
     running = asyncio.create_task(server._serve())  # without the signal handlers

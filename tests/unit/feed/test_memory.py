@@ -144,6 +144,13 @@ def test_a_ring_forgets_what_is_older_than_its_length_and_backfill_never_replace
     assert trends.read("W", "unknown", 10).t_ms == []
 
 
+def test_a_bed_known_only_from_before_the_start_has_its_whole_trend() -> None:
+    trends = Trends(60)
+    for second in range(5):
+        trends.write("W", heart_rate(float(second), T0 + second * 1000), T0 + second * 1000, backfill=True)
+    assert trends.read("W", "b", 60).series["heart_rate"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
 def test_ten_thousand_beds_fit_in_half_a_gigabyte() -> None:
     trends = Trends(900)
     trends.write("W", heart_rate(70.0, T0), T0)
