@@ -211,9 +211,9 @@ class VitalsShell:
     # -- cuts ----------------------------------------------------------------------------------------------------------
 
     async def cut(self, partition: int) -> int | None:
-        """Write a cut of the partition; the ward records in it, None when there is nothing to cut or it failed."""
+        """Write a cut of the partition; the ward records in it, None without state or when it failed."""
         wards = self.logs.get(partition)
-        if wards is None or not wards.wards:
+        if wards is None:
             return None
         began = time.perf_counter()
         try:

@@ -1,0 +1,154 @@
+"""The ledger of alarms: what a log must have led to, decided anew from the log alone, against what was written.
+
+Decisions are a pure function of one partition's records, so this is the yardstick for every restart, rebalance and
+outage: no transition missing, none that the log does not explain, no (alert id, seq) with two contents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from contracts import codec
+from contracts.errors import Transient
+from contracts.records import AlertTransition, DeadLetter
+from contracts.topology import ALERTS, DEAD_LETTERS, VITALS
+from streams.wardlog import Core, LogRecord, WardLog
+
+SILENCE_S: Final = 30.0
+Identity = tuple[str, int]
+Place = tuple[str, int, int, str]
+
+
+@dataclass
+class Ledger:
+    """Transitions by (alert id, seq), dead letters by place; ``repeats`` counts records written again with the same
+    content, ``conflicts`` lists identities with two contents."""
+
+    transitions: dict[Identity, bytes] = field(default_factory=dict)
+    letters: dict[Place, bytes] = field(default_factory=dict)
+    repeats: int = 0
+    conflicts: list[Identity | Place] = field(default_factory=list)
+
+    def add(self, transition: AlertTransition) -> None:
+        """Enter one transition."""
+        self._enter(self.transitions, (transition.alert_id, transition.seq), codec.encode(transition))
+
+    def add_letter(self, letter: DeadLetter) -> None:
+        """Enter one dead letter."""
+        source = letter.source
+        place = (source.topic, source.partition, source.offset, letter.field)
+        self._enter(self.letters, place, codec.encode(letter))
+
+    def _enter(self, book: dict[Any, bytes], identity: Any, content: bytes) -> None:
+        known = book.setdefault(identity, content)
+        if known is not content:
+            if known == content:
+                self.repeats += 1
+            else:
+                self.conflicts.append(identity)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Written against decided; all empty when the ledgers agree."""
+
+    missing: list[Identity]
+    unexplained: list[Identity]
+    changed: list[Identity]
+    conflicts: list[Identity | Place]
+
+    @property
+    def none(self) -> bool:
+        """Whether both ledgers say the same."""
+        return not (self.missing or self.unexplained or self.changed or self.conflicts)
+
+
+def compare(decided: Ledger, written: Ledger) -> Difference:
+    """What the written ledger lacks, has too much, or says otherwise."""
+    ours, theirs = decided.transitions, written.transitions
+    return Difference(
+        sorted(ours.keys() - theirs.keys()),
+        sorted(theirs.keys() - ours.keys()),
+        sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]),
+        written.conflicts,
+    )
+
+
+def decided(records: Iterable[LogRecord], core: Core) -> Ledger:
+    """The ledger of these records of patient_vitals, each partition from its start and in order."""
+
+    async def decide() -> Ledger:
+        ledger, logs = Ledger(), {}
+        for record in records:
+            wards = logs.get(record.partition)
+            if wards is None:
+                wards = logs[record.partition] = WardLog(record.partition, core, record.offset)
+            effects = await wards.take(record)
+            for transition in effects.transitions:
+                ledger.add(transition)
+            for letter in effects.letters:
+                ledger.add_letter(letter)
+        return ledger
+
+    return asyncio.run(decide())
+
+
+def written(bootstrap: str) -> Ledger:
+    """The ledger in the topics ``alerts`` and ``dead_letters`` of a broker."""
+    ledger = Ledger()
+    for record in read(bootstrap, ALERTS.name):
+        ledger.add(codec.decode(record.value, AlertTransition))
+    for record in read(bootstrap, DEAD_LETTERS.name):
+        ledger.add_letter(codec.decode(record.value, DeadLetter))
+    return ledger
+
+
+def audit(bootstrap: str, core: Core) -> tuple[Ledger, Ledger, Difference]:
+    """Decide the broker's whole patient_vitals anew and compare with what was written."""
+    ours, theirs = decided(read(bootstrap, VITALS.name), core), written(bootstrap)
+    return ours, theirs, compare(ours, theirs)
+
+
+def read(bootstrap: str, topic: str) -> Iterator[LogRecord]:
+    """Every record of the topic as it stands now; each partition in order, partitions interleaved.
+
+    Raises Transient when the broker does not answer.
+    """
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "ward-ledger", "enable.auto.commit": False, "log_level": 2}
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        bounds = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
+        at = {p: low for p, (low, high) in bounds.items() if low < high}
+        consumer.assign([TopicPartition(topic, p, low) for p, low in at.items()])
+        while left := sum(bounds[p][1] - offset for p, offset in at.items()):
+            batch = consumer.consume(min(1000, left), timeout=SILENCE_S)
+            if not batch:
+                raise Transient(f"{topic} of {bootstrap} stops at {at}, promised was {bounds}")
+            for message in batch:
+                if message.error():
+                    raise Transient(f"{topic} of {bootstrap}: {message.error()}")
+                partition, offset = message.partition(), message.offset()
+                if offset < bounds[partition][1]:
+                    at[partition] = offset + 1
+                    yield LogRecord(topic, partition, offset, message.timestamp()[1], message.key(), message.value())
+    except KafkaException as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    finally:
+        consumer.close()
+
+
+def by_ward(records: Iterable[LogRecord]) -> dict[str, list[int]]:
+    """Append times of keyed records, per key, in ms: where a ward's scores have gaps."""
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for record in records:
+        if record.key is not None:
+            times[record.key.decode()].append(record.at_ms)
+    return {ward: sorted(at) for ward, at in times.items()}
