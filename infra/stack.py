@@ -31,7 +31,7 @@ POLL_S: Final = 0.1
 TAIL_LINES: Final = 15
 KEEP_LOG_BYTES: Final = 20_000_000
 AT_ONCE: Final = max(2, os.cpu_count() or 2)
-"""So many processes start at one time, those higher in the table first: what the wall needs comes before the lake."""
+"""A process starts when fewer than this many above it in the table are still on their way: the wall before the lake."""
 CRASHES: Final = 4
 """This many ends while starting, and waiting longer is no use."""
 
@@ -365,7 +365,7 @@ class _Ascent:
         elif self.prepared[name].done():
             self.prepared[name].result()
             if name not in self.started:
-                if len(self.started.keys() - self.well.keys()) >= AT_ONCE:
+                if self._unwell_above(process) >= AT_ONCE:
                     return
                 self.started[name] = time.monotonic()
                 self._start(process)
@@ -376,6 +376,10 @@ class _Ascent:
                 self.stack.say(f"{name:13} {'done' if process.once else 'healthy'} after {self.well[name]:.1f} s")
             else:
                 self._give_up_when_hopeless(process, trouble)
+
+    def _unwell_above(self, process: Process) -> int:
+        above = PROCESSES[: PROCESSES.index(process)]
+        return sum(other in above and other.name not in self.well for other in self.processes)
 
     def _prepare(self, process: Process) -> None:
         for item in process.fetches:

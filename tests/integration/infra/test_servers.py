@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -94,6 +96,16 @@ def test_kafkas_own_console_consumer_reads_a_topic(session_stack: Stack, make_to
     command = kafka_launch.console_consumer(site, "--topic", name, "--from-beginning", "--max-messages", "1")
     read = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert read.stdout.strip() == "hello"
+
+
+@pytest.mark.kafka
+@pytest.mark.skipif(shutil.which("kcat") is None and not os.environ.get("CI"), reason="no kcat: apt-get install kcat")
+def test_a_strangers_client_reads_a_topic(kafka: str, make_topic: Callable[..., str]) -> None:
+    name = make_topic("kcat")
+    common = ["kcat", "-b", kafka, "-t", name]
+    subprocess.run([*common, "-P", "-k", "W1"], input=b"hello", timeout=60, check=True)
+    read = subprocess.run([*common, "-C", "-e", "-q", "-f", "%k=%s"], capture_output=True, timeout=60, check=True)
+    assert read.stdout == b"W1=hello"
 
 
 @pytest.mark.hdfs
