@@ -42,13 +42,27 @@ from models.ward import alarms as machine
 from models.ward import news2
 from models.ward.alarms import Alarm, Breach
 from models.ward.policy import Limits, Policy
-from models.ward.state import ACTIONS_KEPT, INDEX, LEFT_KEPT, VITALS, BedState, VitalState, WardState, dump, load
+from models.ward.state import (
+    ACTIONS_KEPT,
+    INDEX,
+    LEFT_KEPT,
+    VITALS,
+    BedState,
+    VitalState,
+    WardState,
+    dump,
+    load,
+    rebased,
+)
 from models.ward.tagging import pressures_disagree, tag_of
 
 __all__ = ["BedState", "Outputs", "WardCore", "WardState"]
 
 OUTAGE_MS: Final = 2_500
 """A longer pause between two records of a ward's log is an outage of the log (ticks come every second)."""
+SET_BACK_MS: Final = 5_000
+SET_BACK_RECORDS: Final = 10
+"""So many records in a row, each so much before the log's time: the broker's clock was set back."""
 CHECK_EVERY_MS: Final = 1_000
 LAG_JITTER_MS: Final = 2_000
 CUFF_MAX_MS: Final = 60_000
@@ -176,8 +190,12 @@ class WardCore:
         """The ward after one record of its log.
 
         ``frame`` holds readings, actions, or nothing (a clock tick); ``now_ms`` is the record's log time, which never
-        goes back (an earlier one counts as the last). ``state`` itself is not changed.
+        goes back (an earlier one counts as the last), unless record upon record says that the broker's clock had run
+        ahead and was set back: else nothing would be timed until it has caught up. ``state`` itself is not changed.
         """
+        set_back = state.set_back + 1 if now_ms < state.log_ms - SET_BACK_MS else 0
+        if set_back >= SET_BACK_RECORDS:
+            state, set_back = rebased(state, now_ms - state.log_ms), 0
         now_ms = max(now_ms, state.log_ms)
         passed = now_ms - state.log_ms if state.log_ms else 0
         clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else CHECK_EVERY_MS)  # slow ticks are no standstill
@@ -225,7 +243,7 @@ class WardCore:
                 policy=self.policy_hash,
                 beds=tuple(self._score(ward, ward.beds[patient]) for patient in touched if patient in ward.beds),
             )
-        after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions, ward.left)
+        after = WardState(state.ward, ward.beds, now_ms, clock_ms, checked_ms, actions, ward.left, set_back)
         return after, Outputs(scores, tuple(ward.told), readings, late, duplicates)
 
     # -- admission ---------------------------------------------------------------------------------------------------

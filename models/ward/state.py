@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS
 from contracts.errors import Poison
 from contracts.records import Quality, Source, Tag, Vital
 from models.ward.alarms import Alarm
@@ -67,7 +68,10 @@ class BedState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WardState(msgspec.Struct, frozen=True, array_like=True):
-    """One ward: its beds by patient, its clocks, the actions already applied, ``ended`` of patients who left."""
+    """One ward: its beds by patient, its clocks, the actions already applied, ``ended`` of patients who left.
+
+    ``set_back`` counts the latest records in a row whose log time was well before one that came earlier.
+    """
 
     ward: str
     beds: dict[str, BedState]
@@ -76,6 +80,68 @@ class WardState(msgspec.Struct, frozen=True, array_like=True):
     checked_ms: int = 0
     actions: tuple[str, ...] = ()
     left: dict[str, dict[str, int]] = {}
+    set_back: int = 0
+
+
+def rebased(state: WardState, by_ms: int) -> WardState:
+    """The state with every log time moved by ``by_ms``: the broker's clock was wrong and has been put right.
+
+    Readings whose time was taken from that clock move with it.
+    """
+    log_ms = state.log_ms + by_ms
+    beds = {patient: _rebased_bed(bed, by_ms, log_ms) for patient, bed in state.beds.items()}
+    return msgspec.structs.replace(state, beds=beds, log_ms=log_ms, checked_ms=state.checked_ms + by_ms, set_back=0)
+
+
+def _rebased_bed(bed: BedState, by_ms: int, log_ms: int) -> BedState:
+    latest_ms = log_ms + FUTURE_TOLERANCE_MS
+
+    def moved(at_ms: int) -> int:
+        return at_ms + by_ms if at_ms else 0
+
+    def corrected(at_ms: int) -> int:
+        return at_ms + by_ms if at_ms > latest_ms else at_ms
+
+    vitals = tuple(
+        None
+        if vital is None
+        else msgspec.structs.replace(
+            vital,
+            at_ms=corrected(vital.at_ms),
+            good_ms=corrected(vital.good_ms),
+            same_since_ms=corrected(vital.same_since_ms),
+            calm_low_ms=corrected(vital.calm_low_ms),
+            calm_high_ms=corrected(vital.calm_high_ms),
+        )
+        for vital in bed.vitals
+    )
+    alarms = {
+        condition: msgspec.structs.replace(
+            alarm,
+            signalled_ms=moved(alarm.signalled_ms),
+            acked_ms=moved(alarm.acked_ms),
+            audio_until_ms=None if alarm.audio_until_ms is None else alarm.audio_until_ms + by_ms,
+            breach_ms=corrected(alarm.breach_ms),
+            severe_ms=None if alarm.severe_ms is None else corrected(alarm.severe_ms),
+            relapse_ms=None if alarm.relapse_ms is None else corrected(alarm.relapse_ms),
+            onset_ms=corrected(alarm.onset_ms) if alarm.alert_id is None else alarm.onset_ms,
+        )
+        for condition, alarm in bed.alarms.items()
+    }
+    return msgspec.structs.replace(
+        bed,
+        heard_ms=bed.heard_ms + by_ms,
+        newest_ms=corrected(bed.newest_ms),
+        vitals=vitals,
+        alarms=alarms,
+        lag_ms=bed.lag_ms + by_ms,
+        lag_from_ms=bed.lag_from_ms + by_ms,
+        lag_since_ms=moved(bed.lag_since_ms),
+        behind_since_ms=moved(bed.behind_since_ms),
+        cuff_from_ms=corrected(bed.cuff_from_ms),
+        cuff_until_ms=corrected(bed.cuff_until_ms),
+        quiet_until_ms=moved(bed.quiet_until_ms),
+    )
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -91,8 +157,10 @@ def load(raw: bytes) -> WardState:
     """The state in those bytes; raises Poison when they are damaged or of another version."""
     try:
         version, state = _decoder.decode(raw)
-    except msgspec.MsgspecError as wrong:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
         raise Poison("bad_snapshot", str(wrong)) from wrong
     if version != STATE_VERSION:
         raise Poison("bad_snapshot", f"state version {version}; this core reads {STATE_VERSION}")
+    if any(len(bed.vitals) != len(VITALS) for bed in state.beds.values()):
+        raise Poison("bad_snapshot", f"a bed with other than {len(VITALS)} vitals")
     return state

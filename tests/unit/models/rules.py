@@ -18,7 +18,7 @@ from contracts.records import (
     Tag,
     Vital,
 )
-from tests.unit.models.bedside import Bedside, Lab, as_bytes, check_ledger, cuff, expected_id, second_of
+from tests.unit.models.bedside import Bedside, Lab, as_bytes, check_ledger, cuff, expected_id, healthy, second_of
 
 Rule = Callable[[Lab], None]
 RULES: Final[list[Rule]] = []
@@ -804,6 +804,36 @@ def the_clock_of_the_log_never_goes_back(lab: Lab) -> None:
         ward.tick(second)
         assert ward.state.log_ms >= 1_767_340_800_000 + 100_000
     assert ward.events("spo2_low") == [RAISED, ACKNOWLEDGED, REALARMED]
+
+
+@rule
+def a_broker_whose_clock_ran_ahead_does_not_stop_the_ward(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 20, spo2=88.0)
+    for second in range(20, 40):
+        ward.tick(second + 3600)
+        ward.frame(second, {("B1", "p-1"): healthy(second) | {"spo2": 88.0}}, append_s=3600)
+    ward.act(3640, ActionKind.ACKNOWLEDGE)
+    ward.live(40, 60, spo2=88.0)
+    late = ward.outputs[-1].late
+    assert late == 0, "blind until the clock has caught up"
+    ward.live(60, 300, bed="B2", patient="p-2")
+    assert REALARMED in ward.events("spo2_low"), "acknowledged until the clock has caught up"
+    assert RAISED in [t.event for t in ward.of("silence") if t.patient == "p-1"]
+    check_ledger(ward.told)
+    assert ward.replay() == [as_bytes(out) for out in ward.outputs]
+
+
+@rule
+def one_record_with_an_old_time_moves_nothing(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 100)
+    for second in range(100, 130):
+        ward.tick(second)
+        ward.tick(second - 60)
+        ward.frame(second, {("B1", "p-1"): healthy(second)})
+    assert not ward.told
+    assert second_of(ward.state.log_ms) == 129.2
 
 
 STALE_SOON: Final = """

@@ -233,6 +233,27 @@ MUTANTS: Final = (
         "who_comes_back_with_old_readings_gets_no_id_that_has_ended",
     ),
     Mutant(
+        "a broker's clock that was set back stops the ward's",
+        "core",
+        "if set_back >= SET_BACK_RECORDS:",
+        "if False:",
+        "a_broker_whose_clock_ran_ahead_does_not_stop_the_ward",
+    ),
+    Mutant(
+        "only the last sample of a frame is judged",
+        "core",
+        "if previous is not kept:",
+        "if False:",
+        "two_samples_of_a_vital_in_one_frame_are_both_judged",
+    ),
+    Mutant(
+        "a vital lost after an odd value is not missed",
+        "core",
+        "or newest_ms - current.at_ms >= no_signal_ms",
+        "",
+        "a_signal_lost_after_an_unusable_value_is_missed_all_the_same",
+    ),
+    Mutant(
         "the state that was handed in is written to",
         "core",
         "        open_alarms = dict(bed.alarms)\n",

@@ -95,13 +95,13 @@ def agree(case: dict[str, Any], lab: Lab = REAL, repeat: tuple[int, ...] = ()) -
                 assert t.alert_id == expected_id(ward.core.policy_hash, "p-1", condition, t.onset_ms)
 
 
-@settings(max_examples=5000 if DEEP else 150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5000 if DEEP else 80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_core_and_oracle_raise_and_end_the_same_alerts_at_the_same_times(case: dict[str, Any]) -> None:
     agree(case)
 
 
-@settings(max_examples=2000 if DEEP else 60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000 if DEEP else 40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases(), st.randoms(use_true_random=False))
 def test_they_still_agree_when_one_frame_in_twenty_comes_twice(case: dict[str, Any], random: Any) -> None:
     agree(case, repeat=tuple(n for n in range(len(case["values"])) if random.random() < 0.05))
