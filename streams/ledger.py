@@ -82,7 +82,8 @@ def decided(records: Iterable[LogRecord], core: Core) -> Ledger:
     """The ledger of these records of patient_vitals, each partition from its start and in order."""
 
     async def decide() -> Ledger:
-        ledger, logs = Ledger(), {}
+        ledger = Ledger()
+        logs: dict[int, WardLog] = {}
         for record in records:
             wards = logs.get(record.partition)
             if wards is None:
