@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from contracts.records import SCHEMA_VERSION, BedReadings, Reading, Source, Vita
 from infra.site import CHECKOUT, cache_dir
 from infra.stack import Stack
 from producers.publish import Publisher
+from streams.feed.access import Role, Users
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -48,9 +50,10 @@ FAST_POLICY: Final = (
 class Gateway(threading.Thread):
     """Writes one frame a second for the beds of one ward; a test sets what a bed's saturation is to be."""
 
-    def __init__(self, bootstrap: str, beds: int = 12) -> None:
+    def __init__(self, bootstrap: str, ward: str = WARD, beds: int = 12) -> None:
         super().__init__(name="gateway", daemon=True)
-        self.beds = [f"{WARD}-{n:02d}" for n in range(1, beds + 1)]
+        self.ward = ward
+        self.beds = [f"{ward}-{n:02d}" for n in range(1, beds + 1)]
         self.saturation: dict[str, float] = {}
         self.silent: set[str] = set()
         self._publisher = Publisher(bootstrap)
@@ -73,13 +76,14 @@ class Gateway(threading.Thread):
         self._seq += 1
         now_ms = _now_ms()
         beds = tuple(self._bed(n, bed) for n, bed in enumerate(self.beds) if bed not in self.silent)
-        return VitalsFrame(version=SCHEMA_VERSION, ward=WARD, gateway="gw-e2e", seq=self._seq, at_ms=now_ms, beds=beds)
+        ward, seq = self.ward, self._seq
+        return VitalsFrame(version=SCHEMA_VERSION, ward=ward, gateway=f"gw-{ward}", seq=seq, at_ms=now_ms, beds=beds)
 
     def _bed(self, n: int, bed: str) -> BedReadings:
         wobble = (self._seq + n) % 3
-        systolic, diastolic = 118.0 + n + wobble, 71.0 + n % 5 + wobble
+        systolic, diastolic = 118.0 + n % 12 + wobble, 71.0 + n % 5 + wobble
         numbers = {
-            Vital.HEART_RATE: 68.0 + n + wobble,
+            Vital.HEART_RATE: 68.0 + n % 12 + wobble,
             Vital.RESPIRATION: 14.0 + (n + self._seq // 4) % 3,
             Vital.SPO2: self.saturation.get(bed, 96.0 + n % 3),
             Vital.SYSTOLIC: systolic,
@@ -90,12 +94,10 @@ class Gateway(threading.Thread):
         }
         readings = [Reading(vital=vital, value=value) for vital, value in numbers.items()]
         readings.append(Reading(vital=Vital.CONSCIOUSNESS, value="A", source=Source.NURSE))
-        return BedReadings(bed=bed, patient=f"p-e2e-{n:04d}", readings=tuple(readings))
+        return BedReadings(bed=bed, patient=f"p-{self.ward}-{n:04d}", readings=tuple(readings))
 
 
 def _now_ms() -> int:
-    import time
-
     return time.time_ns() // 1_000_000
 
 
@@ -359,20 +361,56 @@ def test_a_stopped_log_covers_the_wall_and_uncovers_it_by_itself(page: Page, wal
     expect(page.locator(".tile")).to_have_count(12)
 
 
-def test_a_killed_feed_covers_the_wall_and_no_alarm_is_lost(page: Page, wall_stack: Stack, gateway: Gateway) -> None:
-    wall_stack.kill("feed")
-    wall_stack.down(["feed"])
+def test_a_hung_and_killed_feed_covers_the_wall_and_no_alarm_is_lost(
+    page: Page, wall_stack: Stack, gateway: Gateway
+) -> None:
+    hung = wall_stack.kill("feed", signal.SIGSTOP)  # its connections stay open: only the heartbeat tells
     gateway.saturation["W1-11"] = 82.0  # while nobody can tell
     expect(page.locator("#cover h2")).to_have_text("Link lost", timeout=20_000)
     expect(page.locator("#cover")).to_contain_text("Values are hidden")
     expect(page.locator("#main")).to_have_attribute("inert", "")
     picture(page, "cover-link")
-    wall_stack.up(["feed"])
+    os.kill(hung, signal.SIGKILL)
+    wall_stack.await_return("feed", hung)
     expect(page.locator("#cover")).to_be_hidden(timeout=60_000)
     expect(page.locator(tile(page, "W1-11"))).to_have_attribute("data-alarm", "high", timeout=30_000)
     expect(page.locator(tile(page, "W1-11"))).to_have_attribute("aria-posinset", "1")
 
 
-def test_pictures_are_where_a_person_looks_for_them() -> None:
-    kept = {path.name for path in Path(ARTEFACTS).glob("*.png")}
-    assert {f"{view}-{theme}.png" for view in ("wall", "bed", "why", "sign-in") for theme in THEMES} <= kept
+def test_a_viewer_signs_in_and_may_look_but_not_act(
+    browser: Browser, url: str, wall_stack: Stack, gateway: Gateway
+) -> None:
+    users = Users(Path(wall_stack.environment()["WARD_FEED_USERS"]))
+    token = users.add("visitor", Role.VIEWER)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{url}/static/index.html")
+    page.get_by_label("Access token").fill(token)
+    page.keyboard.press("Enter")
+    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
+    expect(page.locator(".badge")).to_have_count(0)
+    desaturate(page, gateway, "W1-08")
+    choose(page, "W1-08")
+    page.keyboard.press("a")
+    expect(page.locator("#toast")).to_contain_text("Your role (viewer) may look but not act.")
+    users.revoke("visitor")
+    expect(page.get_by_label("Access token")).to_be_visible(timeout=30_000)
+    page.close()
+
+
+def test_hundreds_of_beds_are_drawn_only_where_they_are_seen(page: Page, wall_stack: Stack) -> None:
+    crowd = Gateway(wall_stack.environment()["WARD_KAFKA"], ward="W2", beds=400)
+    crowd.start()
+    try:
+        page.get_by_label("Ward", exact=True).select_option("W2", timeout=30_000)
+        first = page.locator(tile(page, "W2-01").replace(f"{WARD}/", "W2/"))
+        expect(first).to_have_attribute("aria-setsize", "400", timeout=30_000)
+        assert page.locator(".tile").count() < 100
+        first.focus()
+        for _ in range(30):
+            page.keyboard.press("ArrowDown")
+        chosen = page.locator('.tile[aria-selected="true"]')
+        expect(chosen).to_be_in_viewport()
+        expect(chosen).to_be_focused()
+        assert int(chosen.get_attribute("aria-posinset") or "0") > 100
+    finally:
+        crowd.stop()

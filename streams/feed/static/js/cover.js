@@ -16,7 +16,7 @@ export class Cover {
 
   /** Shows or lifts the cover; returns whether it just came down over the wall. */
   judge(health, lastMs) {
-    const lost = health.state === "link" || health.state === "log";
+    const lost = ["link", "log", "fault"].includes(health.state);
     const fell = lost && !this.on;
     if (lost !== this.on) {
       this.on = lost;

@@ -59,7 +59,6 @@ function start(user) {
   const cover = new Cover(byId("cover"), [byId("banner"), byId("main")]);
   const help = new Help(byId("help"), settings, sound, themes, user);
   let changed = true;
-  let draw = () => {};
 
   const bedOf = (alarm) => store.beds.get(`${alarm.ward}/${alarm.bed}`);
   const worst = (bed) => bed.alarms.find(isLoud) ?? bed.worst;
@@ -115,14 +114,14 @@ function start(user) {
   });
   store.addEventListener("alarm", ({ detail: { step, bed, loud, fresh } }) => {
     changed = true;
-    if (document.hidden) draw();
+    if (document.hidden) drawSafely();
     if (!loud) return;
     wall.resort();
     const key = fresh ? "say.alarm" : "say.realarm";
     const words = t(key, { priority: t(`priority.${toneOf(step)}`), bed: bed.tile.bed, message: step.message });
     say(byId(step.priority === "high" ? "say-now" : "say-soon"), words);
   });
-  for (const name of ["reset", "beds"]) store.addEventListener(name, () => { changed = true; });
+  for (const name of ["reset", "beds", "cleared"]) store.addEventListener(name, () => { changed = true; });
   actions.addEventListener("changed", () => { changed = true; });
 
   listen(settings, {
@@ -138,7 +137,7 @@ function start(user) {
 
   let lastSecond = -1;
   let open = [];
-  draw = () => {
+  const draw = () => {
     const second = Math.floor(performance.now() / 500);
     const tick = second !== lastSecond;
     lastSecond = second;
@@ -159,13 +158,25 @@ function start(user) {
     if (tick) top.second(health);
     sound.tick();
   };
+  // A fault in drawing must neither end the drawing nor leave an old picture up: it covers the wall and is reported.
+  let faultAt = null;
+  const drawSafely = () => {
+    try {
+      draw();
+      faultAt = null;
+    } catch (fault) {
+      if (faultAt === null) reportError(fault);
+      faultAt ??= performance.now();
+      cover.judge({ state: "fault", forMs: performance.now() - faultAt }, store.logMs);
+    }
+  };
   const loop = () => {
-    draw();
     requestAnimationFrame(loop);
+    drawSafely();
   };
   requestAnimationFrame(loop);
   // A hidden tab gets no animation frames; its alarms must sound all the same.
-  setInterval(() => { if (document.hidden) draw(); }, 1000);
+  setInterval(() => { if (document.hidden) drawSafely(); }, 1000);
   stream.open("");
   sound.tryArm();
 }

@@ -182,6 +182,8 @@ export default {
 
   "cover.link": "Link lost",
   "cover.log": "Values have stopped",
+  "cover.fault": "The page has a fault",
+  "cover.fault_why": "It could not be drawn for {long}. Reload it if this lasts.",
   "cover.link_why": "No sign of life from the feed for {long}.",
   "cover.log_why": "The feed answers, but the ward's log has not moved for {long}.",
   "cover.hint": "Values are hidden because they would be old. Use the bedside monitors. Last values at {time}. This page comes back by itself.",

@@ -39,6 +39,7 @@ export class Store extends EventTarget {
     this.closed = new Map();
     this.dirty = new Set();
     this.delayMs = null;
+    this.dispatchEvent(new CustomEvent("cleared"));
   }
 
   /** The log's time now, carried on between messages by the browser's own steady clock. */

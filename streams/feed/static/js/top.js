@@ -20,7 +20,7 @@ export class Top extends EventTarget {
     root.append(
       h("h1", { class: "brand" }, icon("logo"), h("span", { class: "name", text: t("app.name") })),
       ...(who.demo ? [h("span", { class: "badge", text: t("app.demo") })] : []),
-      h("label", { class: "ward-pick", for: "ward-select" }, h("span", { text: t("ward.label") }), this.select),
+      h("div", { class: "ward-pick" }, h("label", { for: "ward-select", text: t("ward.label") }), this.select),
       h("div", { class: "counts", role: "group", "aria-label": t("counts.label") }, ...[...this.counts.values()].map((one) => one.root)),
       h("span", { class: "spring" }), this.link, this.sound,
       button(t("theme.label"), { kind: "bare", iconName: "theme", on: tell("theme") }),

@@ -60,7 +60,7 @@ export class Wall extends EventTarget {
     });
     root.addEventListener("scroll", () => this.#place(), { passive: true });
     new ResizeObserver(() => this.resort()).observe(root);
-    store.addEventListener("reset", () => this.resort());
+    for (const name of ["reset", "cleared"]) store.addEventListener(name, () => this.resort());
     trends.addEventListener("came", ({ detail }) => this.#draw(detail));
     store.addEventListener("beds", () => { this.stale = true; });
   }
@@ -105,7 +105,8 @@ export class Wall extends EventTarget {
     if (this.stale || (dirty.size && now - this.sortedAt > SORT_EVERY_MS)) this.#sort(now);
     const nowMs = this.store.nowMs();
     for (const [key, tile] of this.tiles) {
-      if (second || dirty.has(key)) tile.update(this.store.beds.get(key), nowMs, this.actions.isPending(key));
+      const bed = this.store.beds.get(key);
+      if (bed && (second || dirty.has(key))) tile.update(bed, nowMs, this.actions.isPending(key));
     }
     if (now - this.stripsAt > STRIPS_EVERY_MS) this.#strips(now);
   }
@@ -143,11 +144,11 @@ export class Wall extends EventTarget {
     this.list.style.height = `${Math.max(0, rows * pitch - GAP)}px`;
     const first = Math.max(0, Math.floor(this.root.scrollTop / pitch) - 1) * grid.cols;
     const last = Math.min(this.order.length, (Math.ceil((this.root.scrollTop + this.root.clientHeight) / pitch) + 1) * grid.cols);
-    const seen = this.order.slice(first, last);
+    const seen = this.order.slice(first, last).filter((key) => this.store.beds.has(key));
     const keep = new Set(seen);
     const focused = document.activeElement?.closest?.(".tile")?.dataset.bed ?? null;
     for (const [key, tile] of this.tiles) {
-      if (!keep.has(key)) {
+      if (!keep.has(key) || !this.store.beds.has(key)) {
         tile.remove();
         this.tiles.delete(key);
       }
@@ -204,8 +205,8 @@ export class Wall extends EventTarget {
 
   #draw(key) {
     const tile = this.tiles.get(key);
-    if (!tile) return;
     const bed = this.store.beds.get(key);
+    if (!tile || !bed) return;
     const few = this.order.length <= STRIPS_FOR;
     const wanted = this.grid.h >= STRIP_FROM_H && (few || this.position.get(key) < STRIPS_AT_MOST || key === this.chosen);
     tile.strips(bed, wanted ? this.trends.of(bed) : null, bed.tile.at_ms || this.store.nowMs(), wanted);
