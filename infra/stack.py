@@ -345,7 +345,7 @@ class _Ascent:
         """Climb; see Stack.up."""
         pause = threading.Event()
         try:
-            with ThreadPoolExecutor(len(self.processes), thread_name_prefix="prepare") as pool:
+            with ThreadPoolExecutor(len(self.processes) or 1, thread_name_prefix="prepare") as pool:
                 while len(self.well) < len(self.processes):
                     for process in self.processes:
                         if process.name not in self.well and all(need in self.well for need in process.needs):
