@@ -138,6 +138,7 @@ export class Wall extends EventTarget {
     // A tile glides to its new place in the order; another size of all tiles is no event to watch.
     const same = grid.w === this.grid.w && grid.h === this.grid.h && grid.cols === this.grid.cols;
     this.root.classList.toggle("settled", same);
+    if (!same) this.stripsAt = -Infinity;
     this.grid = grid;
     const pitch = grid.h + GAP;
     const rows = Math.ceil(this.order.length / grid.cols);
