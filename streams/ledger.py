@@ -81,21 +81,23 @@ def compare(decided: Ledger, written: Ledger) -> Difference:
 def decided(records: Iterable[LogRecord], core: Core) -> Ledger:
     """The ledger of these records of patient_vitals, each partition from its start and in order."""
 
-    async def decide() -> Ledger:
-        ledger = Ledger()
-        logs: dict[int, WardLog] = {}
-        for record in records:
-            wards = logs.get(record.partition)
-            if wards is None:
-                wards = logs[record.partition] = WardLog(record.partition, core, record.offset)
-            effects = await wards.take(record)
-            for transition in effects.transitions:
-                ledger.add(transition)
-            for letter in effects.letters:
-                ledger.add_letter(letter)
-        return ledger
+    return asyncio.run(decide(records, core))
 
-    return asyncio.run(decide())
+
+async def decide(records: Iterable[LogRecord], core: Core) -> Ledger:
+    """As ``decided``, inside a running event loop."""
+    ledger = Ledger()
+    logs: dict[int, WardLog] = {}
+    for record in records:
+        wards = logs.get(record.partition)
+        if wards is None:
+            wards = logs[record.partition] = WardLog(record.partition, core, record.offset)
+        effects = await wards.take(record)
+        for transition in effects.transitions:
+            ledger.add(transition)
+        for letter in effects.letters:
+            ledger.add_letter(letter)
+    return ledger
 
 
 def written(bootstrap: str) -> Ledger:
