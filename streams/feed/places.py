@@ -8,8 +8,9 @@ from contracts.settings import Settings
 
 
 def state_dir(settings: Settings) -> Path:
-    """The folder of users, sessions and the audit log unless a setting says otherwise."""
-    return Path(settings.state_dir or ".ward")
+    """WARD_STATE_DIR, else .ward beside the packages, wherever the command was typed."""
+    chosen = settings.state_dir
+    return Path(chosen).expanduser().resolve() if chosen else Path(__file__).resolve().parents[2] / ".ward"
 
 
 def users_path(settings: Settings) -> Path:

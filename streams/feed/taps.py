@@ -21,7 +21,9 @@ Where = Callable[[Any, list[TopicPartition]], Awaitable[dict[int, int]]]
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_LIMIT_S: Final = 4.0
+_stopping: Final[set[asyncio.Task[None]]] = set()
 START_LIMIT_S: Final = 15.0
+STOP_LIMIT_S: Final = 3.0
 BACK_OFF_S: Final = (0.2, 0.5, 1.0, 2.0)
 REREAD_BATCH: Final = 500
 
@@ -46,7 +48,21 @@ async def consumer(bootstrap: str) -> AsyncIterator[Any]:
             raise Transient(f"Kafka at {bootstrap} does not answer: {away!r}") from away
         yield made
     finally:
-        await made.stop()
+        await _stop(made)
+
+
+async def _stop(made: Any) -> None:
+    """Stop a consumer, in a task of its own: with its broker away the client may take no cancellation and never end."""
+    stopping = asyncio.create_task(made.stop())
+    _stopping.add(stopping)
+    stopping.add_done_callback(_stopped)
+    await asyncio.wait({stopping}, timeout=STOP_LIMIT_S)
+
+
+def _stopped(task: asyncio.Task[None]) -> None:
+    _stopping.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("a consumer did not stop cleanly", why=repr(task.exception()))
 
 
 async def partitions_of(reader: Any, topic: Topic[Any]) -> list[TopicPartition]:
@@ -97,11 +113,13 @@ class Tap:
         while True:
             try:
                 async with consumer(self._bootstrap) as reader:
-                    await self._prepare(reader)
-                    failures = 0
-                    await self._read(reader)
+                    try:
+                        await self._prepare(reader)
+                        failures = 0
+                        await self._read(reader)
+                    finally:
+                        self.connected = False
             except (Transient, KafkaError, OSError, TimeoutError) as wrong:
-                self.connected = False
                 self.trouble = str(wrong) or repr(wrong)
                 if failures == 0:
                     log.warning("reading stopped, trying again", topic=self.topic.name, why=self.trouble)
@@ -114,7 +132,7 @@ class Tap:
         ends = await self._look(reader, partitions)
         for partition in partitions:
             known = self.positions.get(partition.partition)
-            if known is not None and known > ends[partition.partition]:
+            if known is not None and known > ends.get(partition.partition, 0):
                 log.warning(
                     "a log was made anew, reading it from its start", topic=self.topic.name, at=partition.partition
                 )
@@ -157,8 +175,9 @@ class Tap:
     async def _probe(self, reader: Any, partitions: list[TopicPartition]) -> None:
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            await self._look(reader, partitions)
-            if any(self.positions.get(p, 0) > end for p, end in (self._ends or {}).items()):
+            before = dict(self.positions)
+            ends = await self._look(reader, partitions)
+            if any(before.get(number, 0) > end for number, end in ends.items()):
                 raise Transient(f"{self.topic.name} was made anew")
 
 

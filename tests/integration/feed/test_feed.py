@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from contracts import codec
 from contracts.records import ActionKind, AlarmEvent, AlarmState, AlertAction, AlertTransition, ScoreFrame
 from contracts.topology import ALERT_ACTIONS, ALERTS, PARTITIONS, SCORES, partition_for
+from infra.site import cache_dir
 from infra.stack import Stack
 from streams.feed.access import Role, Users
 from tests.unit.feed.rig import CHANGE, Reader, scores, serve, transition
@@ -73,6 +74,14 @@ async def log(kafka_with_topics: str) -> AsyncIterator[Log]:
 def ward() -> str:
     """A ward that no other test speaks of."""
     return f"W-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A topology of the test's own, whose broker may be taken away."""
+    made = Stack(tmp_path_factory.mktemp("stack"), cache_dir(os.environ))
+    yield made
+    made.down()
 
 
 class FeedProcess:
@@ -288,9 +297,10 @@ async def test_an_action_is_written_once_keyed_by_ward_and_the_wall_waits_for_th
 
 
 async def test_without_a_broker_the_wall_stands_still_says_so_and_recovers_by_itself(
-    stack: Callable[..., Stack], tmp_path: Path, ward: str
+    kafka_with_topics: str, own_stack: Stack, tmp_path: Path, ward: str
 ) -> None:
-    own = stack("topics")
+    own = own_stack
+    await asyncio.to_thread(own.up, ["topics"])
     bootstrap = own.environment()["WARD_KAFKA"]
     feed = FeedProcess(bootstrap, tmp_path)
     await feed.start()
