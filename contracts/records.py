@@ -244,7 +244,10 @@ class BedScore(Record, frozen=True, kw_only=True):
 
 
 class ScoreFrame(Record, frozen=True, kw_only=True):
-    """The scores of every bed that one vitals frame touched. ``at_ms`` event time, ``now_ms`` log time."""
+    """The scores of every bed that one vitals frame touched, or that a clock tick found silent.
+
+    ``at_ms`` is the frame's event time, ``now_ms`` its log time.
+    """
 
     version: int
     ward: str

@@ -70,7 +70,7 @@ class Effects:
     """What one record led to. ``good`` is False when nothing of it could be used."""
 
     kind: Kind
-    scores: ScoreFrame | None = None
+    scores: list[ScoreFrame] = field(default_factory=list)
     transitions: list[AlertTransition] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     readings: int = 0
@@ -157,7 +157,7 @@ class WardLog:
         self.wards[ward] = state
         return Effects(
             "readings" if frame.beds else "actions" if frame.actions else "empty",
-            out.scores,
+            [] if out.scores is None else [out.scores],
             list(out.transitions),
             [],
             out.readings,
@@ -179,6 +179,8 @@ class WardLog:
                 effects.letters += _blamed(record, fault).letters
                 continue
             effects.transitions += out.transitions
+            if out.scores is not None:
+                effects.scores.append(out.scores)
             if monotonic() - breath > BREATH_S:
                 await asyncio.sleep(0)
                 breath = monotonic()

@@ -64,6 +64,8 @@ SET_BACK_MS: Final = 5_000
 SET_BACK_RECORDS: Final = 10
 """So many records in a row, each so much before the log's time: the broker's clock was set back."""
 CHECK_EVERY_MS: Final = 1_000
+UNHEARD_MS: Final = 2_500
+"""A bed not heard for this long is scored by the clock."""
 LAG_JITTER_MS: Final = 2_000
 CUFF_MAX_MS: Final = 60_000
 CUFF_REST_MS: Final = 120_000
@@ -229,6 +231,8 @@ class WardCore:
             for patient, bed in tuple(ward.beds.items()):
                 if bed.alarms or clock_ms - bed.heard_clock_ms > self._silence_ms:
                     ward.beds[patient] = self._pass_time(ward, bed)
+                if now_ms - bed.heard_ms >= UNHEARD_MS and patient not in touched:
+                    touched.append(patient)  # a silent bed's tile goes on: its values age, its alarms change
         for patient in ward.unpaused & ward.beds.keys():
             ward.beds[patient] = msgspec.structs.replace(ward.beds[patient], quiet_until_ms=0, quiet_rank=-1)
 
@@ -236,7 +240,7 @@ class WardCore:
         if touched:
             scores = ScoreFrame(
                 version=SCHEMA_VERSION,
-                ward=frame.ward,
+                ward=state.ward,
                 at_ms=frame.at_ms,
                 now_ms=now_ms,
                 source=source,
@@ -583,7 +587,10 @@ class WardCore:
         extreme = limits.extreme_low if low else limits.extreme_high
         severe = extreme is not None and (value < extreme if low else value > extreme)
         crossed = extreme if severe and extreme is not None else limit
-        message = f"{CODES[vital].short} {_show(vital, value)}{'<' if low else '>'}{_show(vital, crossed)}"
+        shown, limit_shown = _show(vital, value), _show(vital, crossed)
+        if shown == limit_shown:
+            shown = _show(vital, value, more=1)  # 89.6 is not "90<90"
+        message = f"{CODES[vital].short} {shown}{'<' if low else '>'}{limit_shown}"
         breach = Breach(at_ms, Priority.HIGH if severe else Priority.MEDIUM, message, vital, value, crossed)
         delay_ms, severe_ms = int(limits.delay_s * 1000), int(limits.extreme_delay_s * 1000)
         self._breach(ward, bed, condition, Category.PHYSIOLOGICAL, breach, delay_ms, severe_ms)
@@ -628,7 +635,23 @@ class WardCore:
         A total that sinks only because a component went missing is no recovery: for the end of an alarm a stale
         component counts as it was last seen, and one that turned unusable keeps the alarm as it is.
         """
-        vitals, at_ms, stale_ms = bed.vitals, bed.newest_ms, self._stale_ms
+        at_ms = bed.newest_ms
+        score, each, lost = self._news2_of(bed, rules.spo2_scale, at_ms)
+        low, red = score.minimum, score.single_red
+        breach = self._news2_breach(low, each, at_ms) if red or low >= self.policy.news2.medium_from else None
+        if breach is not None:
+            delay_ms = self._news2_delay_ms
+            self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
+        elif not lost and _NEWS2_CONDITION in bed.alarms:
+            last = [None if (current := bed.vitals[i]) is None else current.value for _, i in _NEWS2]
+            low, _, _, each = news2.total(last, rules.spo2_scale)
+            if self._news2_breach(low, each, at_ms) is None:
+                self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
+        return score
+
+    def _news2_of(self, bed: BedState, scale: int, at_ms: int) -> tuple[News2, tuple[int | None, ...], bool]:
+        """NEWS2 as of ``at_ms``, its points in the chart's order, and whether a component turned unusable."""
+        vitals, stale_ms = bed.vitals, self._stale_ms
         values: list[float | str | None] = []
         ages_ms: list[int | None] = []
         lost = False
@@ -647,22 +670,13 @@ class WardCore:
                 value = None
             values.append(value)
             ages_ms.append(age_ms)
-        low, high, red, each = news2.total(values, rules.spo2_scale)
+        low, high, red, each = news2.total(values, scale)
         components = [
             now[points] if age_ms == 0 else News2Component(vital=vital, points=points, age_ms=age_ms)
             for (vital, _), now, points, age_ms in zip(_NEWS2, _NEWS2_NOW, each, ages_ms, strict=True)
         ]
-        score = News2(minimum=low, maximum=high, scale=rules.spo2_scale, single_red=red, components=tuple(components))
-        breach = self._news2_breach(low, each, at_ms) if red or low >= self.policy.news2.medium_from else None
-        if breach is not None:
-            delay_ms = self._news2_delay_ms
-            self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
-        elif not lost and _NEWS2_CONDITION in bed.alarms:
-            last = [None if (current := vitals[i]) is None else current.value for _, i in _NEWS2]
-            low, _, _, each = news2.total(last, rules.spo2_scale)
-            if self._news2_breach(low, each, at_ms) is None:
-                self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
-        return score
+        score = News2(minimum=low, maximum=high, scale=scale, single_red=red, components=tuple(components))
+        return score, each, lost
 
     def _news2_breach(self, low: int, each: tuple[int | None, ...], at_ms: int) -> Breach | None:
         rule = self.policy.news2
@@ -907,12 +921,17 @@ class WardCore:
             bed.alarms[alarm.condition] = msgspec.structs.replace(alarm, seq=alarm.seq + 1)
 
     def _score(self, ward: _Ward, bed: BedState) -> BedScore:
-        newest_ms = bed.newest_ms
+        silent_ms = ward.now_ms - bed.heard_ms
+        as_of_ms = bed.newest_ms + silent_ms
+        news2_now = None if silent_ms else ward.news2.get(bed.patient)
+        if news2_now is None:
+            scale = self._rules_of(ward.ward, bed.patient).spo2_scale
+            news2_now, _, _ = self._news2_of(bed, scale, as_of_ms)
         values = []
         for vital, current, stale_ms in zip(VITALS, bed.vitals, self._stale_ms, strict=True):
             if current is not None:
                 at_ms, tag = current.at_ms, current.tag
-                if newest_ms - at_ms > stale_ms and tag in _USABLE:
+                if as_of_ms - at_ms > stale_ms and tag in _USABLE:
                     tag = Tag.STALE
                 values.append(
                     ScoredVital(
@@ -929,7 +948,7 @@ class WardCore:
             patient=bed.patient,
             heard_ms=bed.heard_ms,
             values=tuple(values),
-            news2=ward.news2[bed.patient],
+            news2=news2_now,
             alarms=tuple(_open(alarm) for alarm in bed.alarms.values()) if bed.alarms else (),
             late=bed.late,
             duplicates=bed.duplicates,
@@ -972,10 +991,10 @@ def _number(value: float | str | None) -> float:
     raise TypeError(f"{value!r} is not a number")
 
 
-def _show(vital: Vital, value: float | str | None) -> str:
-    """The value at the precision it is recorded in."""
+def _show(vital: Vital, value: float | str | None, more: int = 0) -> str:
+    """The value at the precision it is recorded in, or with ``more`` decimals."""
     if isinstance(value, (int, float)):
-        decimals = CODES[vital].decimals
+        decimals = CODES[vital].decimals + more
         if abs(value) >= 1e6:
             return f"{value:.3g}"
         return f"{value:.{decimals}f}" if decimals else f"{round(value)}"

@@ -193,13 +193,13 @@ class VitalsShell:
         for transition in effects.transitions:
             metrics.transitions.labels(transition.event, transition.priority, transition.category).inc()
             await outbox.put(lane, ALERTS.name, transition.alert_id.encode(), codec.encode(transition))
-        scores = effects.scores
-        if scores is not None:
+        if effects.readings:
             metrics.readings.labels("all").inc(effects.readings)
             metrics.readings.labels("late").inc(effects.late)
             metrics.readings.labels("duplicate").inc(effects.duplicates)
+        at_s = record.at_ms / 1000
+        for scores in effects.scores:
             metrics.scores.inc(len(scores.beds))
-            at_s = record.at_ms / 1000
             await outbox.put(
                 lane,
                 SCORES.name,

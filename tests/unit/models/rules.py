@@ -364,6 +364,28 @@ def a_bed_is_silent_although_its_neighbour_speaks(lab: Lab) -> None:
 
 
 @rule
+def a_silent_bed_is_scored_by_the_clock_and_its_values_grow_stale(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 20)
+    assert ward.tick(21).scores is None, "a bed that was just heard is scored by its frames"
+    (silent,) = ward.tick(23).scores.beds
+    assert (silent.patient, silent.news2.minimum, [v.tag for v in silent.values]) == ("p-1", 0, [Tag.OK] * 3)
+    ward.wait(24, 85)
+    (stale,) = ward.tick(85).scores.beds
+    assert [v.tag for v in stale.values] == [Tag.STALE] * 3
+    assert [v.value for v in stale.values] == [v.value for v in silent.values]
+    assert (stale.news2.minimum, stale.news2.maximum) == (0, 20)
+    assert [a.condition for a in stale.alarms] == ["silence"]
+
+
+@rule
+def a_value_just_beyond_its_limit_does_not_read_as_the_limit(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 30, spo2=89.6)
+    assert raised(ward, "spo2_low")[0].message == "SpO2 89.6<90"
+
+
+@rule
 def an_outage_of_the_log_is_no_silence_of_beds(lab: Lab) -> None:
     ward = Bedside(lab)
     ward.live(0, 5)
