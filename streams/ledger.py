@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contracts import codec
 from contracts.errors import Transient
-from contracts.records import AlertTransition, DeadLetter
-from contracts.topology import ALERTS, DEAD_LETTERS, VITALS
+from contracts.records import AlertTransition, DeadLetter, SourceOffset, WardSnapshot
+from contracts.topology import ALERTS, DEAD_LETTERS, SNAPSHOTS, VITALS
+from streams.snapshots import CUT_KEY
 from streams.wardlog import Core, LogRecord, WardLog
 
 SILENCE_S: Final = 30.0
@@ -29,13 +30,16 @@ class Ledger:
     content, ``conflicts`` lists identities with two contents."""
 
     transitions: dict[Identity, bytes] = field(default_factory=dict)
+    sources: dict[Identity, SourceOffset] = field(default_factory=dict)
     letters: dict[Place, bytes] = field(default_factory=dict)
     repeats: int = 0
     conflicts: list[Identity | Place] = field(default_factory=list)
 
     def add(self, transition: AlertTransition) -> None:
         """Enter one transition."""
-        self._enter(self.transitions, (transition.alert_id, transition.seq), codec.encode(transition))
+        identity = (transition.alert_id, transition.seq)
+        self.sources.setdefault(identity, transition.source)
+        self._enter(self.transitions, identity, codec.encode(transition))
 
     def add_letter(self, letter: DeadLetter) -> None:
         """Enter one dead letter."""
@@ -67,11 +71,20 @@ class Difference:
         return not (self.missing or self.unexplained or self.changed or self.conflicts)
 
 
-def compare(decided: Ledger, written: Ledger) -> Difference:
-    """What the written ledger lacks, has too much, or says otherwise."""
+def compare(decided: Ledger, written: Ledger, done: Mapping[int, int] | None = None) -> Difference:
+    """What the written ledger lacks, has too much, or says otherwise.
+
+    ``done``: next offset of each partition that the worker has answered for; what comes from later records may be
+    missing. Without it everything must be there.
+    """
     ours, theirs = decided.transitions, written.transitions
+
+    def due(identity: Identity) -> bool:
+        source = decided.sources[identity]
+        return done is None or source.offset < done.get(source.partition, 0)
+
     return Difference(
-        sorted(ours.keys() - theirs.keys()),
+        sorted(key for key in ours.keys() - theirs.keys() if due(key)),
         sorted(theirs.keys() - ours.keys()),
         sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]),
         written.conflicts,
@@ -110,10 +123,17 @@ def written(bootstrap: str) -> Ledger:
     return ledger
 
 
+def cuts(bootstrap: str) -> dict[int, int]:
+    """The next offset of each partition in its newest cut: all outputs of earlier records are acknowledged."""
+    markers = (r for r in read(bootstrap, SNAPSHOTS.name) if r.key == CUT_KEY.encode())
+    return {r.partition: codec.decode(r.value, WardSnapshot).next_offset for r in markers}
+
+
 def audit(bootstrap: str, core: Core) -> tuple[Ledger, Ledger, Difference]:
-    """Decide the broker's whole patient_vitals anew and compare with what was written."""
-    ours, theirs = decided(read(bootstrap, VITALS.name), core), written(bootstrap)
-    return ours, theirs, compare(ours, theirs)
+    """Decide the broker's whole patient_vitals anew and compare with what was written up to the newest cuts."""
+    done = cuts(bootstrap)
+    theirs, ours = written(bootstrap), decided(read(bootstrap, VITALS.name), core)
+    return ours, theirs, compare(ours, theirs, done)
 
 
 def read(bootstrap: str, topic: str) -> Iterator[LogRecord]:

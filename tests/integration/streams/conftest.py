@@ -1,0 +1,22 @@
+"""A broker for the worker's tests alone: they read every topic whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from infra.site import cache_dir
+from infra.stack import Stack
+from tests.conftest import servers
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a fresh broker with every topic."""
+    stack = Stack(tmp_path_factory.mktemp("broker"), cache_dir(os.environ), say=print)
+    try:
+        yield servers(stack, ["topics"]).environment()["WARD_KAFKA"]
+    finally:
+        stack.down()
