@@ -135,6 +135,7 @@ class Shift(Bedside):
         self.outputs.append(out)
         for bed in frame.beds:
             self.spoke_ms[bed.patient] = self.clock_ms
+            self.certain_ms.setdefault(bed.patient, self.clock_ms)
             self.sent_values.update((bed.patient, r.vital, r.value) for r in bed.readings)
         for t in out.transitions:
             self.told.append(t)
@@ -226,7 +227,6 @@ class WardShift(RuleBasedStateMachine):
     def _say(self, second: float, bed: str, values: Values, append_s: float = 0.2, certain: bool = False) -> Any:
         self.ward.sent += 1
         out = self.ward.frame(second, {(bed, self.patients[bed]): values}, append_s)  # type: ignore[dict-item]  # no callables
-        self.ward.certain_ms.setdefault(self.patients[bed], self.ward.clock_ms)
         if certain and not out.late and not out.duplicates:
             self.ward.certain_ms[self.patients[bed]] = self.ward.clock_ms
         return out
@@ -393,7 +393,6 @@ class WardShift(RuleBasedStateMachine):
         frame = {(bed, patient): self._normal(bed) for bed, patient in self.patients.items()}
         out = self.ward.frame(self.second, frame)
         for patient in self.patients.values():
-            self.ward.certain_ms.setdefault(patient, self.ward.clock_ms)
             if not out.late and not out.duplicates:
                 self.ward.certain_ms[patient] = self.ward.clock_ms
 
