@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "acknowledge": Command("streams.cli:app", "acknowledge an alarm"),
         "dlq": Command("streams.cli:app", "records that could not be read: list, send again"),
         "user": Command("streams.feed.cli:app", "who may sign in to the feed: add, list, revoke"),
+        "audit": Command("streams.feed.cli:app", "who did what at the feed, and whether that log is whole"),
     },
     "Work on it": {
         "test": Command("infra.commands.checking:app", "run the tests: unit, contract, integration, e2e or all"),
@@ -70,6 +72,8 @@ def run(name: str, arguments: Sequence[str]) -> Any:
     import typer
 
     module, _, attribute = ALL[name].where.partition(":")
+    if not module.startswith("infra."):
+        aim_at_what_runs()
     found = getattr(importlib.import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -80,6 +84,17 @@ def run(name: str, arguments: Sequence[str]) -> Any:
     if many is not None and name in many:
         return many[name](args=list(arguments), prog_name=f"ward {name}")
     return command(args=list(arguments), prog_name=f"ward {name}")
+
+
+def aim_at_what_runs() -> None:
+    """Let a client reach the topology of the state folder; a WARD_* variable that is set already wins."""
+    from infra.site import Site, cache_dir, password, remembered, state_dir
+
+    state = state_dir(os.environ)
+    if ports := remembered(state):
+        site = Site(cache_dir(os.environ), state, ports, None, password(state))
+        for variable, value in site.settings().items():
+            os.environ.setdefault(variable, value)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from contracts.topology import ALERTS, TOPICS
+
 if TYPE_CHECKING:
     from contracts.settings import Settings
 
@@ -30,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 
 @app.command()
 def tail(
-    topic: Annotated[str, typer.Argument(help="alerts, vitals_scores, patient_vitals, dead_letters, ...")] = "alerts",
+    topic: Annotated[str, typer.Argument(help=f"{', '.join(known.name for known in TOPICS)}.")] = ALERTS.name,
     ward: Annotated[str | None, typer.Option(help="Only this ward.")] = None,
     patient: Annotated[str | None, typer.Option(help="Only this patient.")] = None,
     severity: Annotated[str | None, typer.Option(help="high, medium or low: this and above (alerts).")] = None,
