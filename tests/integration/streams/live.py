@@ -132,19 +132,19 @@ class Arrivals(threading.Thread):
             }
         )
         self._consumer.subscribe([SCORES.name])
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.seen: defaultdict[str, list[float]] = defaultdict(list)
         self.sources: set[tuple[int, int]] = set()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             for message in self._consumer.consume(200, 0.2):
                 if message.error() is None:
                     self.seen[message.key().decode()].append(time.monotonic())
         self._consumer.close()
 
     def end(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join(20)
 
     def longest_gap_s(self) -> float:
