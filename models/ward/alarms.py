@@ -31,7 +31,7 @@ _LATCHED: Final = AlarmState.LATCHED
 _INACTIVE: Final = AlarmState.INACTIVE
 
 
-class Alarm(msgspec.Struct, frozen=True, array_like=True):
+class Alarm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One alarm condition that is not inactive. Times in epoch ms; ``signalled_ms``, ``acked_ms`` are log times.
 
     ``onset_ms`` is the event time of the first breach, ``severe_ms`` since when the severe limit is breached,

@@ -7,6 +7,7 @@ and the end of a pause. See docs/why/one-log-per-ward.md and docs/why/late-readi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -92,11 +93,12 @@ _SPO2: Final = INDEX[Vital.SPO2]
 _PRESSURES: Final = frozenset({_SYSTOLIC, _DIASTOLIC, _MEAN})
 _PLAUSIBLE: Final = tuple(PLAUSIBLE.get(vital) for vital in VITALS)
 _NEWS2: Final = tuple((vital, INDEX[vital]) for vital in COMPONENTS)
-_NEWS2_NOW: Final[tuple[dict[int | None, News2Component], ...]] = tuple(
+_JUST_NOW: Final[tuple[dict[int | None, News2Component], ...]] = tuple(
     {points: News2Component(vital=vital, points=points, age_ms=0) for points in (None, 0, 1, 2, 3)}
     for vital in COMPONENTS
 )
 """The components that were just measured, as most are, by place in the chart and points: made once and shared."""
+_SPO2_PLACE: Final = COMPONENTS.index(Vital.SPO2)
 
 
 class _Conditions(NamedTuple):
@@ -163,9 +165,14 @@ class WardCore:
         self.policy_hash = policy.hash
         self._rules: dict[tuple[str, str], _Rules] = {}
         self._stale_ms = tuple(int(policy.stale_after_s[vital] * 1000) for vital in VITALS)
+        self._chart = tuple(
+            (i, vital, self._stale_ms[i], *row, just_now)
+            for (vital, i), row, just_now in zip(_NEWS2, news2.ROWS, _JUST_NOW, strict=True)
+        )
         technical = policy.technical
         self._frozen_ms = tuple(int(technical.frozen_after_s.get(vital, 0) * 1000) for vital in VITALS)
         self._continuous = tuple(frozenset(INDEX[vital] for vital in technical.continuous))
+        self._absences = tuple((i, _CONDITIONS[i].no_signal) for i in self._continuous)
         self._no_signal_ms = int(technical.no_signal_after_s * 1000)
         self._implausible_ms = int(technical.implausible_after_s * 1000)
         self._clock_after_ms = int(technical.clock_after_s * 1000)
@@ -598,11 +605,10 @@ class WardCore:
     def _judge_absence(self, ward: _Ward, bed: BedState) -> None:
         """A continuous vital that was there and is not, while the bed speaks on."""
         vitals, newest_ms, no_signal_ms = bed.vitals, bed.newest_ms, self._no_signal_ms
-        for i in self._continuous:
+        for i, condition in self._absences:
             current = vitals[i]
             if current is None:
                 continue
-            condition = _CONDITIONS[i].no_signal
             since_ms = current.good_ms or current.same_since_ms
             if newest_ms - since_ms < no_signal_ms:
                 if bed.alarms and current.good_ms:
@@ -644,41 +650,47 @@ class WardCore:
             self._breach(ward, bed, _NEWS2_CONDITION, Category.PHYSIOLOGICAL, breach, delay_ms, delay_ms)
         elif not lost and _NEWS2_CONDITION in bed.alarms:
             last = [None if (current := bed.vitals[i]) is None else current.value for _, i in _NEWS2]
-            low, _, _, each = news2.total(last, rules.spo2_scale)
-            if self._news2_breach(low, each, at_ms) is None:
+            lowest, _, _, seen = news2.total(last, rules.spo2_scale)
+            if self._news2_breach(lowest, seen, at_ms) is None:
                 self._calm(ward, bed, _NEWS2_CONDITION, at_ms)
         return score
 
-    def _news2_of(self, bed: BedState, scale: int, at_ms: int) -> tuple[News2, tuple[int | None, ...], bool]:
+    def _news2_of(self, bed: BedState, scale: int, at_ms: int) -> tuple[News2, list[int | None], bool]:
         """NEWS2 as of ``at_ms``, its points in the chart's order, and whether a component turned unusable."""
-        vitals, stale_ms = bed.vitals, self._stale_ms
-        values: list[float | str | None] = []
-        ages_ms: list[int | None] = []
-        lost = False
-        for _, i in _NEWS2:
+        vitals = bed.vitals
+        each: list[int | None] = []
+        components: list[News2Component] = []
+        low = missing = 0
+        lost = red = False
+        for i, vital, stale_ms, usual, points_of, worst, just_now in self._chart:
             current = vitals[i]
-            if current is None:
-                values.append(None)
-                ages_ms.append(None)
-                continue
-            age_ms = at_ms - current.at_ms
-            value = current.value
-            tag = current.tag
-            if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None:
-                value, lost = None, True
-            elif age_ms > stale_ms[i]:
-                value = None
-            values.append(value)
-            ages_ms.append(age_ms)
-        low, high, red, each = news2.total(values, scale)
-        components = [
-            now[points] if age_ms == 0 else News2Component(vital=vital, points=points, age_ms=age_ms)
-            for (vital, _), now, points, age_ms in zip(_NEWS2, _NEWS2_NOW, each, ages_ms, strict=True)
-        ]
+            points = age_ms = None
+            if current is not None:
+                age_ms = at_ms - current.at_ms
+                value, tag = current.value, current.tag
+                if not (tag is _OK or tag is _CLOCK_SUSPECT) or value is None:
+                    lost = True
+                elif age_ms <= stale_ms:
+                    points = usual.get(value)
+                    if points is None:
+                        points = points_of(value)
+            if points is None:
+                missing += worst
+            else:
+                low += points
+                if points == RED:
+                    red = True
+            each.append(points)
+            components.append(
+                just_now[points] if age_ms == 0 else News2Component(vital=vital, points=points, age_ms=age_ms)
+            )
+        high = low + missing
+        if scale != 1:
+            low, high, red = _rescale(vitals, at_ms, each, components, low, high, scale)
         score = News2(minimum=low, maximum=high, scale=scale, single_red=red, components=tuple(components))
         return score, each, lost
 
-    def _news2_breach(self, low: int, each: tuple[int | None, ...], at_ms: int) -> Breach | None:
+    def _news2_breach(self, low: int, each: Sequence[int | None], at_ms: int) -> Breach | None:
         rule = self.policy.news2
         if low >= rule.high_from:
             return Breach(
@@ -927,22 +939,18 @@ class WardCore:
         if news2_now is None:
             scale = self._rules_of(ward.ward, bed.patient).spo2_scale
             news2_now, _, _ = self._news2_of(bed, scale, as_of_ms)
-        values = []
-        for vital, current, stale_ms in zip(VITALS, bed.vitals, self._stale_ms, strict=True):
-            if current is not None:
-                at_ms, tag = current.at_ms, current.tag
-                if as_of_ms - at_ms > stale_ms and tag in _USABLE:
-                    tag = Tag.STALE
-                values.append(
-                    ScoredVital(
-                        vital=vital,
-                        value=current.value,
-                        at_ms=at_ms,
-                        tag=tag,
-                        quality=current.quality,
-                        source=current.source,
-                    )
-                )
+        values = [
+            ScoredVital(
+                vital=vital,
+                value=current.value,
+                at_ms=current.at_ms,
+                tag=Tag.STALE if as_of_ms - current.at_ms > stale_ms and current.tag in _USABLE else current.tag,
+                quality=current.quality,
+                source=current.source,
+            )
+            for vital, current, stale_ms in zip(VITALS, bed.vitals, self._stale_ms, strict=False)
+            if current is not None
+        ]
         return BedScore(
             bed=bed.bed,
             patient=bed.patient,
@@ -971,6 +979,25 @@ def _longest_delay_ms(policy: Policy) -> int:
         for change in override.limits.values():
             delays += [d for d in (change.delay_s, change.extreme_delay_s) if isinstance(d, float)]
     return int(max([policy.news2.delay_s, policy.technical.implausible_after_s, *delays]) * 1000)
+
+
+def _rescale(
+    vitals: tuple[VitalState | None, ...],
+    at_ms: int,
+    each: list[int | None],
+    components: list[News2Component],
+    low: int,
+    high: int,
+    scale: int,
+) -> tuple[int, int, bool]:
+    """(minimum, maximum, single red) on scale 2, where oxygen decides the points of SpO2; these are set right here."""
+    current = vitals[_SPO2]
+    counted = current is not None and each[_SPO2_PLACE] is not None
+    low, high = news2.rescale(each, low, high, _number(current.value) if counted and current else None, scale)
+    components[_SPO2_PLACE] = News2Component(
+        vital=Vital.SPO2, points=each[_SPO2_PLACE], age_ms=None if current is None else at_ms - current.at_ms
+    )
+    return low, high, RED in each
 
 
 def _open(alarm: Alarm) -> OpenAlarm:

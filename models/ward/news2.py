@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import floor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contracts.clinical import news2 as chart
 from contracts.records import Vital
@@ -43,12 +43,6 @@ def _usual(table: tuple[int, tuple[int, ...]], per_unit: int = 1) -> dict[float,
     return {(first + n) / per_unit: each for n, each in enumerate(points)}
 
 
-_USUAL_RESPIRATION: Final = _usual(_RESPIRATION)
-_USUAL_SYSTOLIC: Final = _usual(_SYSTOLIC)
-_USUAL_PULSE: Final = _usual(_PULSE)
-_USUAL_TEMPERATURE: Final = _usual(_TEMPERATURE, 10)
-
-
 def respiration_points(per_min: float) -> int:
     """Points of a respiratory rate in breaths a minute.
 
@@ -67,6 +61,11 @@ def spo2_points(percent: float, scale: int, on_oxygen: bool) -> int:
     if scale == 1:
         return _look_up(_SPO2_1, floor(percent + _HALF))
     return _look_up(_SPO2_2_OXYGEN if on_oxygen else _SPO2_2_AIR, floor(percent + _HALF))
+
+
+def oxygen_points(litres_per_min: float) -> int:
+    """Points of supplemental oxygen: any flow above 0 scores 2."""
+    return chart.OXYGEN_POINTS if litres_per_min > 0 else 0
 
 
 def systolic_points(mmhg: float) -> int:
@@ -113,63 +112,67 @@ def interval(values: dict[Vital, float | str], scale: int) -> tuple[int, int, bo
     return total([values.get(vital) for vital in chart.COMPONENTS], scale)
 
 
+class Row(NamedTuple):
+    """One component: points of the usual values, of any value, and the most it can score. SpO2 as on scale 1."""
+
+    usual: Mapping[Any, int]
+    points_of: Callable[[Any], int]
+    worst: int
+
+
+ROWS: Final = (
+    Row(_usual(_RESPIRATION), respiration_points, chart.RED),
+    Row(_usual(_SPO2_1), lambda percent: spo2_points(percent, 1, False), chart.RED),
+    Row({0.0: 0}, oxygen_points, chart.OXYGEN_POINTS),
+    Row(_usual(_SYSTOLIC), systolic_points, chart.RED),
+    Row(_usual(_PULSE), pulse_points, chart.RED),
+    Row(dict(chart.CONSCIOUSNESS), consciousness_points, chart.RED),
+    Row(_usual(_TEMPERATURE, 10), temperature_points, chart.RED),
+)
+"""By place in the chart."""
+_SPO2: Final = chart.COMPONENTS.index(Vital.SPO2)
+_OXYGEN: Final = chart.COMPONENTS.index(Vital.SUPPLEMENTAL_OXYGEN)
+
+
 def total(values: Sequence[Any], scale: int) -> tuple[int, int, bool, tuple[int | None, ...]]:
     """``interval`` of a value a component, in the chart's order; None is missing.
 
     >>> total([16.0, 97.0, 0.0, 120.0, 70.0, "A", None], 1)
     (0, 3, False, (0, 0, 0, 0, 0, 0, None))
     """
-    respiration, spo2, oxygen, systolic, pulse, awake, temperature = values
     low = missing = 0
-    rr_points = sbp_points = hr_points = acvpu_points = temp_points = None
-    if respiration is None:
-        missing = 3
-    else:
-        rr_points = _USUAL_RESPIRATION.get(respiration)
-        if rr_points is None:
-            rr_points = respiration_points(respiration)
-        low = rr_points
-    if systolic is None:
-        missing += 3
-    else:
-        sbp_points = _USUAL_SYSTOLIC.get(systolic)
-        if sbp_points is None:
-            sbp_points = systolic_points(systolic)
-        low += sbp_points
-    if pulse is None:
-        missing += 3
-    else:
-        hr_points = _USUAL_PULSE.get(pulse)
-        if hr_points is None:
-            hr_points = pulse_points(pulse)
-        low += hr_points
-    if awake is None:
-        missing += 3
-    else:
-        acvpu_points = chart.CONSCIOUSNESS[awake]
-        low += acvpu_points
-    if temperature is None:
-        missing += 3
-    else:
-        temp_points = _USUAL_TEMPERATURE.get(temperature)
-        if temp_points is None:
-            temp_points = temperature_points(temperature)
-        low += temp_points
-
-    oxygen_points = None if oxygen is None else (chart.OXYGEN_POINTS if oxygen > 0 else 0)
-    if oxygen_points is not None and spo2 is not None:
-        points = spo2_points(spo2, scale, oxygen_points > 0)
-        certain: int | None = points
-        least = most = oxygen_points + points
-    else:
-        certain, least, most = _oxygenation(spo2, oxygen_points, scale)
-    each = (rr_points, certain, oxygen_points, sbp_points, hr_points, acvpu_points, temp_points)
-    return low + least, low + missing + most, chart.RED in each, each
+    points: list[int | None] = []
+    for value, (usual, points_of, worst) in zip(values, ROWS, strict=True):
+        if value is None:
+            missing += worst
+            points.append(None)
+        else:
+            scored = usual.get(value)
+            if scored is None:
+                scored = points_of(value)
+            low += scored
+            points.append(scored)
+    high = low + missing
+    if scale != 1:
+        low, high = rescale(points, low, high, values[_SPO2], scale)
+    return low, high, chart.RED in points, tuple(points)
 
 
-def _oxygenation(spo2: float | None, oxygen_points: int | None, scale: int) -> tuple[int | None, int, int]:
-    """(points of SpO2 where certain, least, most of SpO2 and oxygen together) when one of them is missing."""
-    ways = (chart.OXYGEN_POINTS, 0) if oxygen_points is None else (oxygen_points,)
+def rescale(points: list[int | None], low: int, high: int, spo2: float | None, scale: int) -> tuple[int, int]:
+    """(minimum, maximum) on a scale where the points of SpO2 depend on oxygen; sets those of SpO2 in ``points``.
+
+    ``points``, ``low`` and ``high`` are those on scale 1: the two are taken out and put back together.
+    """
+    on_scale_1, oxygen = points[_SPO2], points[_OXYGEN]
+    low -= (on_scale_1 or 0) + (oxygen or 0)
+    high -= (chart.RED if on_scale_1 is None else on_scale_1) + (chart.OXYGEN_POINTS if oxygen is None else oxygen)
+    points[_SPO2], least, most = _breathing(spo2, oxygen, scale)
+    return low + least, high + most
+
+
+def _breathing(spo2: float | None, oxygen: int | None, scale: int) -> tuple[int | None, int, int]:
+    """(points of SpO2 where certain, least, most of SpO2 and oxygen together); a missing oxygen is tried both ways."""
+    ways = (chart.OXYGEN_POINTS, 0) if oxygen is None else (oxygen,)
     if spo2 is None:
         return None, min(ways), max(ways) + chart.RED
     seen = [spo2_points(spo2, scale, extra > 0) for extra in ways]
