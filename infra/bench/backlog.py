@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from contracts import codec
-from contracts.records import SCHEMA_VERSION, AlertTransition, ScoreFrame, VitalsFrame
+from contracts.records import SCHEMA_VERSION, AlertTransition, VitalsFrame
 from contracts.topology import ALERTS, CLOCK_KEY, PARTITIONS, SCORES, VITALS, partition_for
 from infra.bench.work import Partition
 from models.ward.core import WardCore
@@ -67,16 +66,11 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the backlog must lead to, by the core alone in this process; ``cpu_us`` a bed-reading is its cost.
-
-    ``steps_us`` splits that into decode, step and encode.
-    """
+    """What the backlog must lead to, by the core alone in this process."""
 
     identities: frozenset[Identity]
     digest: str
     scores: int
-    cpu_us: float
-    steps_us: dict[str, float]
 
 
 def make(beds: int, seconds: int, frame_beds: int, seed: int) -> Backlog:
@@ -120,7 +114,6 @@ def answer(backlog: Backlog) -> Answer:
     offsets = [0] * PARTITIONS
     alerts: list[bytes] = []
     scores = 0
-    began = time.process_time()
     for entry in backlog.records:
         offset = offsets[entry.partition]
         offsets[entry.partition] = offset + 1
@@ -129,9 +122,7 @@ def answer(backlog: Backlog) -> Answer:
                 scores += 1
             elif output.topic == ALERTS.name:
                 alerts.append(output.value)
-    cpu_s = time.process_time() - began
-    identities, digest = identify(alerts, backlog)
-    return Answer(identities, digest, scores, cpu_s / backlog.bed_readings * 1e6, _steps(backlog))
+    return Answer(*identify(alerts, backlog), scores)
 
 
 def identify(alerts: list[bytes], backlog: Backlog) -> tuple[frozenset[Identity], str]:
@@ -145,27 +136,3 @@ def identify(alerts: list[bytes], backlog: Backlog) -> tuple[frozenset[Identity]
     )
     digest = hashlib.sha256(b"\n".join(raw for _, _, raw in found)).hexdigest()
     return frozenset((ident, seq) for ident, seq, _ in found), digest
-
-
-def _steps(backlog: Backlog) -> dict[str, float]:
-    """CPU us a bed-reading of decode and encode alone, over a part of the backlog."""
-    part = backlog.records[: max(1, len(backlog.records) // 5)]
-    core = WardCore(load_policy())
-    partitions = [Partition(core, number) for number in range(PARTITIONS)]
-    outputs = [
-        output
-        for offset, entry in enumerate(part)
-        for output in partitions[entry.partition].take(VITALS.name, offset, entry.at_ms, entry.value)
-        if output.topic == SCORES.name
-    ]
-    decoded = [codec.decode(output.value, ScoreFrame) for output in outputs]
-    bed_readings = sum(len(scores.beds) for scores in decoded)
-    began = time.process_time()
-    for entry in part:
-        codec.decode_frame(entry.value)
-    decode_s = time.process_time() - began
-    began = time.process_time()
-    for scores in decoded:
-        codec.encode(scores)
-    encode_s = time.process_time() - began
-    return {"decode": decode_s / bed_readings * 1e6, "encode": encode_s / bed_readings * 1e6}

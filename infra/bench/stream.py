@@ -8,14 +8,13 @@ unlike the drained beds a second. Compare only within a class: state that is ``d
 
 from __future__ import annotations
 
-import gc
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -27,12 +26,12 @@ from contracts.topology import ALERTS, PARTITIONS, SCORES
 from infra.bench.backlog import Answer, Backlog, answer, identify, make
 from infra.bench.broker import POLL_S, Broker, own_stack
 from infra.bench.meter import Meter
-from infra.bench.rivals.job import Job
+from infra.bench.rivals.job import Alone, Job
 from infra.site import CHECKOUT
 from infra.stack import Say, wait_until
 
 SEED: Final = 20260102
-OURS, LOOP, QUIX = "ward", "loop", "quix"
+OURS, LOOP, QUIX, ALONE = "ward", "loop", "quix", "alone"
 RIVALS: Final = (OURS, LOOP, QUIX)
 LAYOUTS: Final = {"frames50": 50, "frames1": 1}
 CLASSES: Final = ("durable", "volatile")
@@ -91,7 +90,7 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """The backlog of one layout and the core alone on it."""
+    """The backlog of one layout, and the work alone on it, in CPU us a bed-reading."""
 
     layout: str
     frames: int
@@ -101,13 +100,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     transitions: int
     alert_ids: int
-    core_us: float
+    work_us: Spread
     decode_us: float
     encode_us: float
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that ``ward bench stream --json`` prints."""
+    """Everything that ``ward bench stream --json`` prints. ``reached`` is None where nothing promised was measured."""
 
     beds: int
     rounds: int
@@ -132,6 +131,22 @@ class Run:
     void: str | None
 
 
+@dataclass
+class Measured:
+    """What was seen of one layout: the work alone, and the runs of each class and rival."""
+
+    name: str
+    backlog: Backlog
+    expected: Answer
+    alone: list[Alone]
+    runs: dict[tuple[str, str], list[Run]]
+
+    @property
+    def work_us(self) -> Spread:
+        """CPU us a bed-reading of the work alone."""
+        return _spread([each.cpu_s / self.backlog.bed_readings * 1e6 for each in self.alone])
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is measured. ``seconds`` of ward time a layout."""
@@ -153,37 +168,46 @@ def plan(beds: int, rounds: int, short: bool, layouts: Sequence[str], classes: S
 
 def measure(wanted: Plan, say: Say) -> Report:
     """Run the plan on a broker of its own. Raises Transient when the broker or a rival does not come up."""
-    layouts: list[Layout] = []
-    runs: dict[tuple[str, str, str], list[Run]] = {}
+    layouts: list[Measured] = []
     with own_stack(say) as stack:
         stack.up(["kafka"])
         broker = Broker(stack.environment()["WARD_KAFKA"])
-        for layout in wanted.layouts:
-            backlog = make(wanted.beds, wanted.seconds[layout], LAYOUTS[layout], SEED)
-            gc.collect()
-            gc.freeze()
-            expected = answer(backlog)
-            layouts.append(_layout(layout, backlog, expected))
+        for name in wanted.layouts:
+            backlog = make(wanted.beds, wanted.seconds[name], LAYOUTS[name], SEED)
+            layout = Measured(name, backlog, answer(backlog), [], {})
+            layouts.append(layout)
+            if not layout.expected.identities:
+                raise WardError("the backlog raises no alarm: there is nothing to compare")
+            say(f"{name}: {backlog.bed_readings} bed-readings, {len(layout.expected.identities)} transitions")
+            for number in range(wanted.rounds):
+                _round(broker, wanted, layout, number, say)
+    return _report(wanted, layouts)
+
+
+def _round(broker: Broker, wanted: Plan, layout: Measured, number: int, say: Say) -> None:
+    """Every class and rival once, another rival first in each round; the work alone first."""
+    broker.renew()
+    broker.fill(layout.backlog)
+    layout.alone.append(_alone(broker))
+    say(f"{layout.name} round {number + 1}: the work alone {layout.work_us.median:.1f} us CPU")
+    for durability in wanted.classes:
+        for i in range(len(wanted.rivals)):
+            rival = wanted.rivals[(number + i) % len(wanted.rivals)]
+            run = _drain(broker, layout.backlog, layout.expected, rival, durability)
+            layout.runs.setdefault((durability, rival), []).append(run)
             say(
-                f"{layout}: {backlog.bed_readings} bed-readings in {backlog.frames} frames, "
-                f"{len(expected.identities)} transitions; the core alone {expected.cpu_us:.1f} us"
+                f"{layout.name} round {number + 1} {durability} {rival}: "
+                + (run.void or f"{run.cpu_us:.1f} us CPU, {run.beds_per_s:.0f} beds/s, {run.rss_mb:.0f} MB")
             )
-            for durability, rival, number in _order(wanted):
-                run = _drain(broker, backlog, expected, rival, durability)
-                runs.setdefault((layout, durability, rival), []).append(run)
-                say(
-                    f"{layout} {durability} round {number + 1} {rival}: "
-                    + (run.void or f"{run.cpu_us:.1f} us CPU, {run.beds_per_s:.0f} beds/s, {run.rss_mb:.0f} MB")
-                )
-    return _report(wanted, layouts, runs)
 
 
-def _order(wanted: Plan) -> Iterator[tuple[str, str, int]]:
-    """Interleaved, and another rival first in each round."""
-    for number in range(wanted.rounds):
-        for durability in wanted.classes:
-            for i in range(len(wanted.rivals)):
-                yield durability, wanted.rivals[(number + i) % len(wanted.rivals)], number
+def _alone(broker: Broker) -> Alone:
+    job = Job(kafka=broker.address, group="-", durable=False, snapshot_every_s=NEVER_S, state_dir="-")
+    command = [sys.executable, "-m", "infra.bench.rivals", ALONE, msgspec.json.encode(job).decode()]
+    done = subprocess.run(command, cwd=CHECKOUT, env=_environ(), capture_output=True, timeout=DRAIN_S, check=False)  # noqa: S603
+    if done.returncode:
+        raise Transient(f"the work alone ended with {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return msgspec.json.decode(done.stdout, type=Alone)
 
 
 def _drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durability: str) -> Run:
@@ -212,8 +236,7 @@ def _drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durab
 def _start(address: str, rival: str, durability: str, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     group = f"bench-{folder.name}"
     durable = durability == "durable"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("WARD_")}
-    environ["PYTHONPATH"] = str(CHECKOUT)
+    environ = _environ()
     if rival == OURS:
         command = [sys.executable, "-m", "streams.worker"]
         environ |= {
@@ -235,6 +258,12 @@ def _start(address: str, rival: str, durability: str, folder: Path, log: IO[byte
     return subprocess.Popen(command, cwd=CHECKOUT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
 
 
+def _environ() -> dict[str, str]:
+    """This environment without settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WARD_")}
+    return kept | {"PYTHONPATH": str(CHECKOUT)}
+
+
 def _watch(broker: Broker, backlog: Backlog, expected: Answer, process: subprocess.Popen[bytes], began: float) -> Run:
     """Measure from the first score to the last; wait for the last alert."""
     meter = Meter(process.pid)
@@ -243,14 +272,14 @@ def _watch(broker: Broker, backlog: Backlog, expected: Answer, process: subproce
         _alive(process, deadline, "no score")
     cpu_s, since = meter.cpu_s(), time.monotonic()
     deadline, rss_mb, seen = since + DRAIN_S, 0.0, first
-    while seen < backlog.frames:
-        _alive(process, deadline, f"{seen} of {backlog.frames} frames scored")
+    while seen < expected.scores:
+        _alive(process, deadline, f"{seen} of {expected.scores} scores")
         seen = broker.count(SCORES.name, PARTITIONS)
         rss_mb = max(rss_mb, meter.rss_mb())
     spent_s, took_s = meter.cpu_s() - cpu_s, time.monotonic() - since
     wait_until(lambda: broker.count(ALERTS.name, PARTITIONS) >= len(expected.identities), STOP_S)
-    measured = backlog.bed_readings * (backlog.frames - first) / backlog.frames
-    void = None if seen == backlog.frames else f"void: {seen} scores of {backlog.frames} frames"
+    measured = backlog.bed_readings * (expected.scores - first) / expected.scores
+    void = None
     if measured < backlog.bed_readings / 2:
         void = "void: most of the backlog was drained before the first look; take a longer one"
     return Run(spent_s / max(measured, 1) * 1e6, measured / took_s, rss_mb, void)
@@ -276,30 +305,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _layout(name: str, backlog: Backlog, expected: Answer) -> Layout:
-    if not expected.identities:
-        raise WardError("the backlog raises no alarm: there is nothing to compare")
-    return Layout(
-        layout=name,
-        frames=backlog.frames,
-        records=len(backlog.records),
-        bed_readings=backlog.bed_readings,
-        bytes=backlog.size,
-        sha256=backlog.sha256,
-        transitions=len(expected.identities),
-        alert_ids=len({ident for ident, _ in expected.identities}),
-        core_us=expected.cpu_us,
-        decode_us=expected.steps_us["decode"],
-        encode_us=expected.steps_us["encode"],
-    )
-
-
-def _report(wanted: Plan, layouts: list[Layout], runs: Mapping[tuple[str, str, str], list[Run]]) -> Report:
-    core_us = {each.layout: each.core_us for each in layouts}
-    results = [_result(*key, each, core_us[key[0]]) for key, each in runs.items()]
+def _report(wanted: Plan, layouts: Sequence[Measured]) -> Report:
+    results = [_result(layout, *key) for layout in layouts for key in layout.runs]
     ratios = [
-        _ratio(layout, durability, rival, runs, core_us[layout])
-        for layout in wanted.layouts
+        _ratio(layout, durability, rival)
+        for layout in layouts
         for durability in wanted.classes
         for rival in wanted.rivals
         if rival != OURS
@@ -313,7 +323,7 @@ def _report(wanted: Plan, layouts: list[Layout], runs: Mapping[tuple[str, str, s
         python=sys.version.split()[0],
         load_average=round(os.getloadavg()[0], 2),
         snapshot_every_s=SNAPSHOT_EVERY_S,
-        layouts=layouts,
+        layouts=[_layout(layout) for layout in layouts],
         results=results,
         ratios=ratios,
         void=void,
@@ -321,15 +331,34 @@ def _report(wanted: Plan, layouts: list[Layout], runs: Mapping[tuple[str, str, s
     )
 
 
-def _result(layout: str, durability: str, rival: str, rounds: list[Run], core_us: float) -> Result:
+def _layout(layout: Measured) -> Layout:
+    backlog, expected = layout.backlog, layout.expected
+    each_us = 1e6 / backlog.bed_readings
+    return Layout(
+        layout=layout.name,
+        frames=backlog.frames,
+        records=len(backlog.records),
+        bed_readings=backlog.bed_readings,
+        bytes=backlog.size,
+        sha256=backlog.sha256,
+        transitions=len(expected.identities),
+        alert_ids=len({ident for ident, _ in expected.identities}),
+        work_us=layout.work_us,
+        decode_us=statistics.median(alone.decode_s for alone in layout.alone) * each_us,
+        encode_us=statistics.median(alone.encode_s for alone in layout.alone) * each_us,
+    )
+
+
+def _result(layout: Measured, durability: str, rival: str) -> Result:
+    rounds = layout.runs[durability, rival]
     cpu_us = _spread([run.cpu_us for run in rounds])
     void = next((run.void for run in rounds if run.void), None)
     return Result(
-        layout=layout,
+        layout=layout.name,
         durability=durability,
         rival=rival,
         cpu_us=cpu_us,
-        framework_us=cpu_us.median - core_us,
+        framework_us=cpu_us.median - layout.work_us.median,
         beds_per_s=_spread([run.beds_per_s for run in rounds]),
         rss_mb=max(run.rss_mb for run in rounds),
         identical=void is None,
@@ -337,17 +366,16 @@ def _result(layout: str, durability: str, rival: str, rounds: list[Run], core_us
     )
 
 
-def _ratio(
-    layout: str, durability: str, rival: str, runs: Mapping[tuple[str, str, str], list[Run]], core_us: float
-) -> Ratio:
-    ours, theirs = runs[layout, durability, OURS], runs[layout, durability, rival]
+def _ratio(layout: Measured, durability: str, rival: str) -> Ratio:
+    ours, theirs = layout.runs[durability, OURS], layout.runs[durability, rival]
     whole = _spread([mine.cpu_us / other.cpu_us for mine, other in zip(ours, theirs, strict=True)])
-    our_rest = statistics.median(run.cpu_us for run in ours) - core_us
-    their_rest = statistics.median(run.cpu_us for run in theirs) - core_us
-    promised = next((p.at_most for p in PROMISES if p.rival == rival and (layout, durability) == PROMISED), None)
+    work_us = layout.work_us.median
+    our_rest = statistics.median(run.cpu_us for run in ours) - work_us
+    their_rest = statistics.median(run.cpu_us for run in theirs) - work_us
+    promised = next((p.at_most for p in PROMISES if p.rival == rival and (layout.name, durability) == PROMISED), None)
     valid = not any(run.void for run in (*ours, *theirs))
     return Ratio(
-        layout=layout,
+        layout=layout.name,
         durability=durability,
         rival=rival,
         whole=whole,
@@ -373,8 +401,9 @@ def lines(report: Report) -> list[str]:
             "",
             f"{layout.layout}: {layout.bed_readings} bed-readings in {layout.frames} frames, "
             f"{layout.bytes / 1e6:.0f} MB, {layout.alert_ids} alert ids, {layout.transitions} transitions",
-            f"  the work all do, alone in one process: {layout.core_us:.1f} us "
-            f"(decode {layout.decode_us:.1f}, encode {layout.encode_us:.1f})",
+            f"  the work that all do, alone: {layout.work_us.median:.1f} us "
+            f"({layout.work_us.least:.1f}-{layout.work_us.most:.1f}; "
+            f"decode {layout.decode_us:.1f}, encode {layout.encode_us:.1f})",
             f"  {'class':9} {'rival':6} {'CPU us':>8} {'least-most':>13} {'framework':>10} {'beds/s':>9} {'RSS MB':>7}",
         ]
         for r in report.results:

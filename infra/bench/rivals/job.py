@@ -20,3 +20,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool
     snapshot_every_s: float
     state_dir: str
+
+
+class Alone(msgspec.Struct, frozen=True, kw_only=True):
+    """CPU seconds of the work alone on the whole log; decode and encode are parts of it."""
+
+    cpu_s: float
+    decode_s: float
+    encode_s: float
