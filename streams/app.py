@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def _app(settings: Settings) -> Any:
         broker_check_crcs=True,
         consumer_max_fetch_size=FETCH_MAX,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=_member(settings),
         stream_wait_empty=False,
         stream_buffer_maxsize=1024,
         producer_acks=-1,
@@ -152,3 +154,11 @@ def _follow_assignment(app: Any, vitals: VitalsShell, pulse: Pulse) -> None:
     # Faust keeps weak references to receivers unless told otherwise
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
+
+
+def _member(settings: Settings) -> str | None:
+    """A name for this place in the group that outlives the process, so that a restarted worker takes over at once
+    instead of waiting for the session of its dead self to end; None where two workers could share it."""
+    if not settings.worker_metrics_port:
+        return None
+    return f"{settings.worker_group}-{platform.node()}-{settings.worker_metrics_port}"
