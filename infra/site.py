@@ -151,6 +151,11 @@ class Site:
         }
 
 
+def made_by_demo(state: Path) -> Path:
+    """The mark of a topology whose log a demo began and the next one may discard; ``ward up`` takes it away."""
+    return state / "data" / "made-by-demo"
+
+
 def remembered(state: Path) -> dict[str, int]:
     """The ports this topology used before; empty for a new one. Raises Misconfigured for a broken file."""
     path = state / "endpoints.json"

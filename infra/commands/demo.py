@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from contracts.settings import Settings
 from infra import demo as measured
 from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.processes import BY_NAME
+from infra.site import made_by_demo, write_atomically
 from infra.stack import Stack
 from infra.topics import Offsets
 
@@ -44,11 +46,13 @@ def demo(
 ) -> None:
     """A whole ward on real servers: real recordings and scripted patients play, alarms rise on the feed.
 
-    Without --for it plays until Ctrl-C. Nobody acknowledges anything unless you do.
+    Without --for it plays until Ctrl-C. Nobody acknowledges anything unless you do. Each demo begins with an empty
+    log; a log that `ward up` has begun is kept, and played on top of.
     """
     began = time.monotonic()
     duration = seconds(for_) if for_ else None
     stack = the_stack()
+    _begin_afresh(stack)
     with _told_to_stop() as told:
         try:
             summary = _play(stack, began, duration, beds, told)
@@ -63,6 +67,19 @@ def demo(
         raise typer.Exit(INTERRUPTED)
     if any(state not in ("healthy", "done") for state in summary.processes.values()):
         raise typer.Exit(FAILURE)
+
+
+def _begin_afresh(stack: Stack) -> None:
+    """Discard the log of the last demo, so that its patients do not alarm in this one; never that of a real ward."""
+    log, mine = stack.state / "data" / "kafka", made_by_demo(stack.state)
+    if stack.supervised() or stack.strays():
+        return
+    if mine.exists():
+        shutil.rmtree(log, ignore_errors=True)
+    elif log.exists():
+        say(f"{log} was begun by `ward up`: the demo plays on top of it")
+        return
+    write_atomically(mine, "The log beside this file was made by `ward demo`; the next demo may discard it.\n")
 
 
 def _play(stack: Stack, began: float, duration: float | None, beds: int, told: threading.Event) -> measured.Summary:

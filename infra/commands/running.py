@@ -14,7 +14,7 @@ from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.fetch.everything import ITEMS, missing
 from infra.fetch.everything import fetch as fetch_items
 from infra.processes import BY_NAME, Profile
-from infra.site import cache_dir
+from infra.site import cache_dir, made_by_demo
 from infra.stack import ProcessState
 
 NOT_FOUND, FINDINGS = 3, 6
@@ -32,6 +32,7 @@ def up(
 ) -> None:
     """Start processes and what they need; return when all are healthy."""
     stack = the_stack()
+    made_by_demo(stack.state).unlink(missing_ok=True)
     profile: Profile = "demo" if demo else "core"
     took = stack.up(names or None, profile)
     if as_json:

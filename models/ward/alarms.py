@@ -185,7 +185,7 @@ def due(alarm: Alarm, now_ms: int, rule: AlarmRule) -> list[AlarmEvent]:
             events.append(AlarmEvent.REALARMED)
     elif (
         alarm.state in (_ACTIVE, _LATCHED)
-        and alarm.category is Category.PHYSIOLOGICAL
+        and (alarm.category is Category.PHYSIOLOGICAL or alarm.priority is not Priority.LOW)
         and alarm.escalation < rule.escalation_levels
         and now_ms - alarm.signalled_ms >= rule.escalate_after_s * 1000 * (alarm.escalation + 1)
     ):

@@ -812,7 +812,7 @@ class WardCore:
     # -- people ------------------------------------------------------------------------------------------------------
 
     def _act(self, ward: _Ward, action: AlertAction) -> None:
-        bed = next((b for b in ward.beds.values() if b.bed == action.bed), None)
+        bed = self._bed_meant(ward, action)
         if bed is None:
             return
         if action.kind is ActionKind.STANDBY:
@@ -832,6 +832,17 @@ class WardCore:
             if action.kind is ActionKind.RESUME_AUDIO and action.alert_id is None:
                 bed = msgspec.structs.replace(bed, quiet_until_ms=0, quiet_rank=-1)
         ward.beds[bed.patient] = bed
+
+    @staticmethod
+    def _bed_meant(ward: _Ward, action: AlertAction) -> BedState | None:
+        """The bed that holds the alert, wherever its patient lies now; without an alert, the bed of that name."""
+        for bed in ward.beds.values():
+            if action.alert_id is None:
+                if bed.bed == action.bed:
+                    return bed
+            elif any(alarm.alert_id == action.alert_id for alarm in bed.alarms.values()):
+                return bed
+        return None
 
     def _pause(self, ward: _Ward, bed: BedState, chosen: list[Alarm], action: AlertAction) -> BedState:
         rule = self.policy.alarm

@@ -201,6 +201,25 @@ def an_alarm_that_nobody_acknowledges_is_escalated_step_by_step(lab: Lab) -> Non
 
 
 @rule
+def a_silent_bed_that_nobody_looks_at_is_escalated_and_a_poor_signal_is_not(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 5)
+    ward.live(5, 700, bed="B2", patient="p-2", spo2=lambda second: 97.0 if second < 20 else None)
+    assert ward.events("silence") == [RAISED, ESCALATED, ESCALATED]
+    assert ward.events("spo2_no_signal") == [RAISED]
+
+
+@rule
+def an_acknowledgement_finds_its_alert_although_the_patient_was_moved(lab: Lab) -> None:
+    ward = Bedside(lab)
+    ward.live(0, 20, spo2=82.0)
+    ward.live(20, 25, bed="B7", spo2=82.0)
+    (alert,) = {t.alert_id for t in ward.of("spo2_low")}
+    ward.act(26, ActionKind.ACKNOWLEDGE, bed="B1", alert_id=alert)
+    assert ward.events("spo2_low")[-1] is ACKNOWLEDGED
+
+
+@rule
 def a_relapse_does_not_put_off_the_escalation(lab: Lab) -> None:
     ward = Bedside(lab)
     for start in range(0, 400, 100):
@@ -296,7 +315,7 @@ def only_the_alarm_that_was_meant_is_acknowledged(lab: Lab) -> None:
     ward.live(0, 30, spo2=88.0, respiration=33.0)
     meant = ward.of("spo2_low")[0].alert_id
     ward.act(30, ActionKind.ACKNOWLEDGE, alert_id="0123456789abcdef")
-    ward.act(30, ActionKind.ACKNOWLEDGE, bed="B9", alert_id=meant)
+    ward.act(30, ActionKind.ACKNOWLEDGE, bed="B9")
     assert not [t for t in ward.told if t.event is ACKNOWLEDGED]
     ward.act(31, ActionKind.ACKNOWLEDGE, alert_id=meant)
     assert [t.condition for t in ward.told if t.event is ACKNOWLEDGED] == ["spo2_low"]
