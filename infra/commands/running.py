@@ -68,13 +68,15 @@ def _print_table(rows: list[ProcessState]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("process", "state", "for", "restarts", "memory", "ports", box=None)
-    table.add_column("what it is", no_wrap=True, overflow="ellipsis")
+    table = Table(box=None)
+    for heading in ("process", "state", "for", "restarts", "memory", "port"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is, or what ails it", overflow="fold")
     for row in rows:
         age = "" if row.uptime_s is None else f"{row.uptime_s:.0f} s"
         memory = "" if row.rss_mb is None else f"{row.rss_mb:.0f} MB"
-        ports = " ".join(str(port) for port in row.ports.values()) if row.pid else ""
-        table.add_row(row.name, row.state, age, str(row.restarts or ""), memory, ports, row.detail or row.does)
+        port = str(next(iter(row.ports.values()), "")) if row.pid else ""
+        table.add_row(row.name, row.state, age, str(row.restarts or ""), memory, port, row.detail or row.does)
     Console().print(table)
 
 
