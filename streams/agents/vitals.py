@@ -205,6 +205,7 @@ class VitalsShell:
                 SCORES.name,
                 scores.ward.encode(),
                 codec.encode(scores),
+                record.partition,  # both topics have as many partitions and the ward as key
                 acked=lambda _: metrics.log_delay_seconds.observe(max(0.0, time.time() - at_s)),
             )
 
