@@ -367,10 +367,19 @@ class WardShift(RuleBasedStateMachine):
             "unknown": ["ffffffffffffffff"],
         }
         ids = choices[which]
+        alert_id = ids[pick % len(ids)]
         open_before = dict(self.ward.ledger.open)
-        out = self.ward.act(self.second, kind, bed, text=text, pause_s=pause, alert_id=ids[pick % len(ids)])
+        beds_before = dict(self.ward.state.beds)
+        out = self.ward.act(self.second, kind, bed, text=text, pause_s=pause, alert_id=alert_id)
         if kind is ActionKind.STANDBY:
-            self._gone(self.patients[bed])
+            gone = beds_before.keys() - self.ward.state.beds.keys()
+            if alert_id is None:  # the bed of that name; with an alert, the bed that holds it
+                meant = {patient for patient, before in beds_before.items() if before.bed == bed}
+            else:
+                meant = {t.patient for t in open_before.values() if t.alert_id == alert_id}
+            assert gone == meant, "standby of another bed than was meant"
+            for patient in gone:
+                self._gone(patient)
         elif which in ("stale", "unknown") and ids != [None]:
             assert not [t for t in out.transitions if t.actor is not None], "an action on an alert that is not open"
         for t in out.transitions:
