@@ -8,6 +8,8 @@ from contracts.clinical.codes import UNIT_ALIASES, VITALS
 from contracts.clinical.plausibility import NO_SIGNAL_VALUES, PLAUSIBLE, PULSE_PRESSURE_FLOOR
 from contracts.records import Quality, Reading, Tag
 
+USABLE: Final = frozenset({Tag.OK, Tag.CLOCK_SUSPECT})
+"""Tags of a value that can be judged and scored."""
 _UNITS: Final = {vital: code.ucum for vital, code in VITALS.items()}
 
 
