@@ -12,9 +12,19 @@ from infra.stack import Stack
 from tests.conftest import servers
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a fresh broker with every topic."""
+    """The address of a broker with every topic, one for all tests of a module: each leaves its log to the next."""
+    yield from _broker(tmp_path_factory)
+
+
+@pytest.fixture
+def fresh_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a broker with every topic that no other test has touched."""
+    yield from _broker(tmp_path_factory)
+
+
+def _broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stack = Stack(tmp_path_factory.mktemp("broker"), cache_dir(os.environ), say=print)
     try:
         yield servers(stack, ["topics"]).environment()["WARD_KAFKA"]
