@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -14,6 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Measure on this machine and print the figures beside the promises.",
 )
+
+SHORTEST_S: Final = 10
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
@@ -48,6 +51,35 @@ def stream(
     report = side_by_side.measure(wanted, say)
     _print(report, side_by_side.lines(report), as_json)
     raise typer.Exit(side_by_side.exit_code(report))
+
+
+@app.command(epilog="Examples: ward bench latency · ward bench latency --beds 10000 --for 30s")
+def latency(
+    beds: Annotated[int, typer.Option(min=1, max=10_000, help="Above 1000: a staircase up to there.")] = 1000,
+    duration: Annotated[str, typer.Option("--for", help="How long for each number of beds: 60s, 2m.")] = "60s",
+    form: Annotated[
+        Literal["at_once", "spread", "both"], typer.Option(help="Wards tick at the same moment, or each at its own.")
+    ] = "both",
+    as_json: AsJson = False,
+) -> None:
+    """From a gateway's tick to the tile parsed by a client of the feed, over the whole chain; the knee above 1000."""
+    from infra.bench import latency as chain
+
+    seconds = _seconds(duration)
+    report = chain.measure(chain.sizes(beds), chain.FORMS if form == "both" else (form,), seconds, say)
+    _print(report, chain.lines(report), as_json)
+    raise typer.Exit(chain.exit_code(report))
+
+
+def _seconds(text: str) -> int:
+    """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
+    match = re.fullmatch(r"(\d+)(s|m)?", text.strip())
+    seconds = int(match[1]) * (60 if match[2] == "m" else 1) if match else 0
+    if seconds < SHORTEST_S:
+        raise typer.BadParameter(
+            f"{text!r} is no duration of at least {SHORTEST_S} s, such as 60s or 2m", param_hint="--for"
+        )
+    return seconds
 
 
 def say(line: str) -> None:

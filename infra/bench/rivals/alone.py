@@ -77,12 +77,12 @@ def _read(kafka: str) -> list[Record]:
     records: list[Record] = []
     try:
         consumer.assign([TopicPartition(VITALS.name, p, 0) for p in range(PARTITIONS)])
-        left = PARTITIONS
+        left: set[int | None] = set(range(PARTITIONS))
         while left:
             for message in consumer.consume(1000, 1.0):
                 partition, offset, value = message.partition(), message.offset(), message.value()
                 if message.error() is not None:
-                    left -= 1
+                    left.discard(partition)
                 elif partition is None or offset is None or value is None:
                     raise Transient("a record without a place")
                 else:

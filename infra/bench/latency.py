@@ -1,0 +1,276 @@
+"""``ward bench latency``: from the tick that is due at a gateway to the tile parsed by a client of the feed.
+
+The whole chain runs on real servers: simulated hospital -> Kafka -> worker -> Kafka -> feed -> SSE client, on one
+host and so on one clock. A frame's event time is when its tick was due, thus the producer's own work counts too. Two
+forms: ``at_once``, all wards tick at the same moment (the simulator's way, and the worst case: every ward waits for
+those before it), and ``spread``, each ward at its own phase of the second (the way of gateways that do not know each
+other). The promise is judged for both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from contracts.errors import Transient
+from infra.bench.broker import own_stack
+from infra.bench.listener import Arrival, Listener
+from infra.bench.meter import Meter
+from infra.bench.source import Form, Played
+from infra.site import CHECKOUT
+from infra.stack import Say, Stack, wait_until
+
+PROMISED_BEDS: Final = 1_000
+P50_MS, P99_MS, MOST_MS = 50.0, 250.0, 1_000.0
+"""At 1,000 beds."""
+KNEE_MS: Final = 1_000.0
+STEPS: Final = (1_000, 2_500, 5_000, 7_500, 10_000)
+WARM_UP_S: Final = 5
+"""Ticks at the start that are not counted: code is loaded, buffers grow."""
+GRACE_S: Final = 30
+ARRIVAL_S: Final = 5.0
+FORMS: Final[tuple[Form, ...]] = ("at_once", "spread")
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    most: float
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """One process while it was measured: cores in use and resident memory."""
+
+    cores: float
+    rss_mb: float
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of beds in one form.
+
+    ``tile_ms``: tick due -> tiles of its ward parsed, one value a frame. ``log_ms``: the same from the broker's append
+    on. ``alarm_ms``: the reading that raised an alarm -> the alarm parsed. ``gap_ms``: the longest time in which a ward
+    got no tiles (ticks are 1,000 apart). ``growth_ms``: by how much the median of the last third exceeds the first's.
+    """
+
+    beds: int
+    form: Form
+    seconds: int
+    frames: int
+    lost_frames: int
+    tile_ms: Spread
+    log_ms: Spread
+    alarm_ms: Spread | None
+    alarms: int
+    gap_ms: float
+    growth_ms: float
+    producer_behind_p99_ms: float
+    processes: dict[str, Load]
+
+    @property
+    def holds(self) -> bool:
+        """Whether this many beds are carried live: nothing lost, p99 within the knee, no backlog that grows."""
+        return self.lost_frames == 0 and self.tile_ms.p99 <= KNEE_MS and self.growth_ms <= KNEE_MS / 2
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that ``ward bench latency --json`` prints.
+
+    ``knee_beds`` is the most beds that were carried live in every form measured, ``kept`` whether the promise for 1,000
+    beds is, by form.
+    """
+
+    cores: int
+    python: str
+    load_average: float
+    steps: list[Step]
+    knee_beds: int | None
+    beyond_knee: bool
+    kept: dict[Form, bool]
+
+
+def sizes(beds: int) -> list[int]:
+    """The numbers of beds to go through: up to 1,000 just that many, above it a staircase that finds the knee."""
+    return [step for step in STEPS if step < beds] + [beds] if beds > PROMISED_BEDS else [beds]
+
+
+def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say) -> Report:
+    """Run the chain with so many beds in turn, ``seconds`` each. Raises Transient when it does not come up."""
+    steps: list[Step] = []
+    with own_stack(say) as stack:
+        stack.up(["vitals", "feed"], extra_env={"WARD_FEED_DEMO": "true"})
+        for each in beds:
+            for form in forms:
+                steps.append(_step(stack, each, form, seconds))
+                say(line(steps[-1]))
+            if not all(step.holds for step in steps):
+                break
+    held = {step.beds for step in steps} - {step.beds for step in steps if not step.holds}
+    return Report(
+        cores=os.cpu_count() or 0,
+        python=sys.version.split()[0],
+        load_average=round(os.getloadavg()[0], 2),
+        steps=steps,
+        knee_beds=max(held, default=None),
+        beyond_knee=not all(step.holds for step in steps),
+        kept={step.form: _keeps(step) for step in steps if step.beds == PROMISED_BEDS},
+    )
+
+
+def _keeps(step: Step) -> bool:
+    tile = step.tile_ms
+    return step.lost_frames == 0 and tile.p50 <= P50_MS and tile.p99 <= P99_MS and tile.most <= MOST_MS
+
+
+def _step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
+    environment = stack.environment()
+    listener = Listener(stack.endpoints["feed"])
+    listener.start()
+    command = [sys.executable, "-m", "infra.bench.source", environment["WARD_KAFKA"], str(beds), str(seconds), form]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WARD_")}
+    source = subprocess.Popen(  # noqa: S603
+        command, cwd=CHECKOUT, env=inherited | {"PYTHONPATH": str(CHECKOUT)}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        if source.stdout is None or not (first := source.stdout.readline()):
+            raise Transient(f"the simulated hospital does not start (it ended with {source.wait()})")
+        start_ms = int(first)
+        meters = {name: Meter(pid) for name in ("kafka", "vitals", "feed") if (pid := stack.pid(name))}
+        meters["producer"] = Meter(source.pid)
+        before = {name: meter.cpu_s() for name, meter in meters.items()}
+        client_s = listener.cpu_s
+        rest, loads = _follow(source, seconds, meters, before)
+        played = msgspec.json.decode(rest.strip().splitlines()[-1], type=Played)
+        wait_until(lambda: len(_live(listener, start_ms, form)) >= played.frames, ARRIVAL_S)
+        loads["client"] = Load(cores=round((listener.cpu_s - client_s) / seconds, 3), rss_mb=0.0)
+    finally:
+        source.kill()
+        source.wait()
+        listener.stop()
+    return _judge(beds, form, seconds, start_ms, listener, played, loads)
+
+
+def _live(listener: Listener, start_ms: int, form: Form) -> list[Arrival]:
+    """The arrivals of this run's own frames; what the worker's clock led to is left out where it can be told apart."""
+    return [
+        a
+        for a in tuple(listener.arrivals)
+        if a.at_ms >= start_ms and (form == "spread" or (a.at_ms - start_ms) % 1000 == 0)
+    ]
+
+
+def _follow(
+    source: subprocess.Popen[str], seconds: int, meters: dict[str, Meter], before: dict[str, float]
+) -> tuple[str, dict[str, Load]]:
+    """Wait for the last tick, reading the meters just before the producer is gone; what it said, and the loads."""
+    spent = dict(before)
+    memory = dict.fromkeys(meters, 0.0)
+    for _ in range(int(seconds) + GRACE_S):
+        for name, meter in meters.items():
+            spent[name] = max(spent[name], meter.cpu_s())
+            memory[name] = max(memory[name], meter.rss_mb())
+        try:
+            source.wait(1.0)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    else:
+        raise Transient("the simulated hospital does not keep its pace of a tick a second")
+    rest = source.stdout.read() if source.stdout is not None else ""
+    if not rest.strip():
+        raise Transient(f"the simulated hospital ended with {source.returncode}")
+    return rest, {
+        name: Load(cores=round((spent[name] - before[name]) / seconds, 3), rss_mb=round(memory[name], 1))
+        for name in meters
+    }
+
+
+def _judge(
+    beds: int,
+    form: Form,
+    seconds: int,
+    start_ms: int,
+    listener: Listener,
+    played: Played,
+    loads: dict[str, Load],
+) -> Step:
+    live = _live(listener, start_ms, form)
+    counted = [a for a in live if a.at_ms >= start_ms + WARM_UP_S * 1000]
+    if not counted:
+        raise Transient("no tile of this run reached the client")
+    tile_ms = [a.seen_ms - a.at_ms for a in counted]
+    third = max(1, len(counted) // 3)
+    raised = {r.alert_id: r for r in listener.raised if r.reading_ms >= start_ms + WARM_UP_S * 1000}.values()
+    ticks = {a.at_ms for a in counted}
+    alarm_ms = [r.seen_ms - r.reading_ms for r in raised if r.reading_ms in ticks]
+    return Step(
+        beds=beds,
+        form=form,
+        seconds=seconds,
+        frames=len(live),
+        lost_frames=played.undelivered + played.failed + max(0, played.frames - len(live)),
+        tile_ms=_spread(tile_ms),
+        log_ms=_spread([a.seen_ms - a.now_ms for a in counted]),
+        alarm_ms=_spread(alarm_ms) if alarm_ms else None,
+        alarms=len(alarm_ms),
+        gap_ms=_longest_gap(counted),
+        growth_ms=round(float(np.median(tile_ms[-third:]) - np.median(tile_ms[:third])), 1),
+        producer_behind_p99_ms=played.behind_p99_ms,
+        processes=loads,
+    )
+
+
+def _longest_gap(arrivals: Sequence[Arrival]) -> float:
+    seen: defaultdict[str, list[float]] = defaultdict(list)
+    for arrival in arrivals:
+        seen[arrival.ward].append(arrival.seen_ms)
+    return round(max((float(np.max(np.diff(times))) for times in seen.values() if len(times) > 1), default=0.0), 1)
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    p50, p99 = np.percentile(values, (50, 99))
+    return Spread(round(float(p50), 1), round(float(p99), 1), round(max(values), 1))
+
+
+def line(step: Step) -> str:
+    """One step in words."""
+    tile, log = step.tile_ms, step.log_ms
+    alarm = f", {step.alarms} alarms p50 {step.alarm_ms.p50:.0f} most {step.alarm_ms.most:.0f}" if step.alarm_ms else ""
+    cores = ", ".join(f"{name} {load.cores:.2f}" for name, load in step.processes.items())
+    return (
+        f"{step.beds} beds {step.form}: tile p50 {tile.p50:.0f}, p99 {tile.p99:.0f}, most {tile.most:.0f} ms "
+        f"(from the log p50 {log.p50:.0f}, p99 {log.p99:.0f}){alarm}; longest gap {step.gap_ms:.0f} ms, "
+        f"growth {step.growth_ms:.0f} ms, {step.lost_frames} frames lost; cores: {cores}"
+    )
+
+
+def lines(report: Report) -> list[str]:
+    """The report in words."""
+    out = [f"{report.cores} cores, Python {report.python}, load {report.load_average}; a tick a second in every ward"]
+    out += [line(step) for step in report.steps]
+    for form, kept in report.kept.items():
+        out.append(
+            f"promised at {PROMISED_BEDS} beds, p50 <= {P50_MS:g}, p99 <= {P99_MS:g}, most <= {MOST_MS:g} ms, {form}: "
+            + ("reached" if kept else "NOT reached")
+        )
+    if report.steps[-1].beds > PROMISED_BEDS or report.beyond_knee:
+        out.append(
+            f"the knee (p99 > {KNEE_MS:g} ms, loss or a growing backlog): "
+            + (f"between {report.knee_beds or 0} and {report.steps[-1].beds} beds" if report.beyond_knee else "")
+            + ("" if report.beyond_knee else f"above {report.steps[-1].beds} beds")
+        )
+    return out
+
+
+def exit_code(report: Report) -> int:
+    """0 when the promise is kept or was not measured, else 6."""
+    return 0 if all(report.kept.values()) else 6
