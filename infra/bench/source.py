@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -46,16 +47,22 @@ def at_once(hospital: Hospital, publisher: Publisher, stop: threading.Event, sec
     )
 
 
+def phase_ms(ward: str, wards: Sequence[str]) -> int:
+    """Where in the second this ward ticks in the spread form."""
+    return wards.index(ward) * 1000 // len(wards)
+
+
 def spread(hospital: Hospital, publisher: Publisher, stop: threading.Event, seconds: int) -> Played:
     """A tick a second, its frames evenly over the second, each with its own time."""
     behind_ms: list[float] = []
+    phases = {ward: phase_ms(ward, hospital.roster.wards) for ward in hospital.roster.wards}
     frames: list[VitalsFrame] = hospital.tick()
     for second in range(seconds):
         coming: list[VitalsFrame] = []
         for number, frame in enumerate(frames):
             if number == len(frames) // 2:
                 coming = hospital.tick()  # in the middle of the second: it takes its time
-            at_ms = frame.at_ms + number * 1000 // len(frames)
+            at_ms = frame.at_ms + phases[frame.ward]
             while (wait_s := at_ms / 1000 - time.time()) > 0 and not stop.wait(wait_s):
                 publisher.poll()
             if stop.is_set():
