@@ -80,6 +80,10 @@ def build_worker(settings: Settings, halt: Callable[[str], None] | None = None, 
     async def cut() -> None:
         await vitals.keep_cutting(settings.snapshot_every_s)
 
+    async def beat() -> None:
+        await pulse.keep_beating()
+
+    app.task(beat)
     app.task(tick)
     app.task(cut)
     return Worker(app, vitals, actions, clock, outbox, reader, pulse, metrics)

@@ -7,6 +7,7 @@ outage: no transition missing, none that the log does not explain, no (alert id,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from streams.snapshots import CUT_KEY
 from streams.wardlog import Core, LogRecord, WardLog
 
 SILENCE_S: Final = 30.0
+WAIT_S: Final = 0.5
 Identity = tuple[str, int]
 Place = tuple[str, int, int, str]
 
@@ -147,13 +149,17 @@ def read(bootstrap: str, topic: str) -> Iterator[LogRecord]:
         {"bootstrap.servers": bootstrap, "group.id": "ward-ledger", "enable.auto.commit": False, "log_level": 2}
     )
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
         bounds = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions}
         at = {p: low for p, (low, high) in bounds.items() if low < high}
         consumer.assign([TopicPartition(topic, p, low) for p, low in at.items()])
+        heard = time.monotonic()
         while left := sum(bounds[p][1] - offset for p, offset in at.items()):
-            batch = consumer.consume(min(1000, left), timeout=SILENCE_S)
-            if not batch:
+            # a short wait: a compacted topic holds fewer records than its offsets promise
+            batch = consumer.consume(min(1000, left), timeout=WAIT_S)
+            if batch:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_S:
                 raise Transient(f"{topic} of {bootstrap} stops at {at}, promised was {bounds}")
             for message in batch:
                 if message.error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import os
 import socket
@@ -22,6 +23,7 @@ LAG_S: Final = 30.0
 UNASSIGNED_S: Final = 60.0
 """The group must have answered within this time while the broker can be reached."""
 CHECK_S: Final = 1.0
+BEAT_S: Final = 1.0
 
 
 class Pulse:
@@ -37,6 +39,12 @@ class Pulse:
     def beat(self) -> None:
         """The event loop turned."""
         self.beat_at = self._clock()
+
+    async def keep_beating(self) -> None:
+        """Show once a second that the event loop turns, whatever its tasks wait for."""
+        while True:
+            self.beat()
+            await asyncio.sleep(BEAT_S)
 
     def appended(self, partition: int, offset: int) -> None:
         """Our own tick stands in the log at this offset."""

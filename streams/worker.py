@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 LEAVE_S: Final = 6.0
 """Faust may still be joining its group and not listen to a stop; all that matters is in the log by then."""
-BROKER_S: Final = 30.0
+BROKER_S: Final = 15.0
 NEEDED: Final = (VITALS, ALERT_ACTIONS, ALERTS, SCORES, DEAD_LETTERS, SNAPSHOTS)
 
 
@@ -48,7 +48,7 @@ def main() -> int:
 async def check_topics(bootstrap: str) -> None:
     """Wait for the broker and see that the topics are there with as many partitions as the topology says.
 
-    Raises Misconfigured when they are not, Transient when no broker answers for half a minute.
+    Raises Misconfigured when they are not, Transient when no broker answers for a quarter of a minute.
     """
     from aiokafka import AIOKafkaClient
     from aiokafka.errors import KafkaError
@@ -129,7 +129,9 @@ class _Outcome:
         self.code = 0
 
     def halted(self, reason: str) -> None:
-        """Something must not go on: leave with 1."""
+        """Something must not go on: leave with 1, unless already leaving."""
+        if self.ending.is_set():
+            return
         log.critical("worker stops", reason=reason)
         self.code = 1
         self.ending.set()
@@ -160,6 +162,8 @@ async def _leave(runner: Any, parts: Any, orderly: bool) -> None:
     if orderly:
         for partition in sorted(parts.vitals.logs):
             await parts.vitals.cut(partition)
+    parts.vitals.rest()
+    parts.clock.rest()
     await runner.stop()
     await parts.reader.close()
 

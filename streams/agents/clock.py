@@ -38,6 +38,7 @@ class Clock:
         self._wall = wall
         self._waiting: set[int] = set()
         self._count = 0
+        self._resting = False
 
     async def tick(self) -> int:
         """One tick to each owned partition that has none on its way; how many were sent."""
@@ -56,16 +57,19 @@ class Clock:
             await self._outbox.put(LANE, VITALS.name, CLOCK_KEY.encode(), value, partition, self._acked)
         return len(due)
 
+    def rest(self) -> None:
+        """No more ticks: the worker is leaving."""
+        self._resting = True
+
     def _acked(self, metadata: Any) -> None:
         self._waiting.discard(metadata.partition)
         self._pulse.appended(metadata.partition, metadata.offset)
 
     async def run(self, every_s: float) -> None:
-        """Tick for ever; a late round is not made up for."""
+        """Tick until told to rest; a late round is not made up for."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while True:
-            self._pulse.beat()
+        while not self._resting:
             try:
                 await self.tick()
             except Transient as failure:

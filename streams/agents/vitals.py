@@ -85,7 +85,8 @@ class VitalsShell:
     async def handle(self, record: LogRecord) -> None:
         """Take a delivered record, and before it whatever was not delivered. Never raises but when cancelled."""
         try:
-            await self._handle(record)
+            if not self._halted:
+                await self._handle(record)
         except Exception as fault:  # the guard of the agent: Faust would drop the record and go on
             self.stop(f"record {record.partition}/{record.offset} cannot be processed: {fault!r}")
         if self._halted:
@@ -96,6 +97,10 @@ class VitalsShell:
         if not self._halted:
             self._halted = True
             self._halt(reason)
+
+    def rest(self) -> None:
+        """Take nothing more and cut nothing more: the worker is leaving in good order."""
+        self._halted = True
 
     async def _handle(self, record: LogRecord) -> None:
         partition = record.partition

@@ -42,7 +42,7 @@ def alarms(bootstrap: str) -> list[AlertTransition]:
 
 
 def test_an_alarm_is_seen_and_acknowledged_from_the_terminal(broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(broker, beds=50, ticks=30)
+    feeder = Feeder(broker, beds=50, ticks=20)
     with worker(broker, tmp_path) as one:
         one.wait_for("state restored")
         feeder.start()

@@ -36,7 +36,7 @@ def settle(bootstrap: str) -> None:
 
 
 def test_a_killed_worker_goes_on_from_its_cut_and_the_ledger_is_what_the_log_says(broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(broker, beds=200, ticks=25)
+    feeder = Feeder(broker, beds=200, ticks=20)
     with worker(broker, tmp_path, **QUICK) as first:
         first.wait_for(READY)
         feeder.start()
@@ -51,7 +51,7 @@ def test_a_killed_worker_goes_on_from_its_cut_and_the_ledger_is_what_the_log_say
 
 
 def test_two_workers_share_the_partitions_and_the_one_left_takes_all(broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(broker, beds=300, ticks=32)
+    feeder = Feeder(broker, beds=300, ticks=25)
     with worker(broker, tmp_path, "one", **QUICK) as one:
         one.wait_for(READY)
         feeder.start()
