@@ -66,11 +66,12 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the backlog must lead to, by the core alone in this process."""
+    """What the backlog must lead to, by the core alone in this process; ``state_bytes`` of all wards at the end."""
 
     identities: frozenset[Identity]
     digest: str
     scores: int
+    state_bytes: int
 
 
 def make(beds: int, seconds: int, frame_beds: int, seed: int) -> Backlog:
@@ -122,7 +123,8 @@ def answer(backlog: Backlog) -> Answer:
                 scores += 1
             elif output.topic == ALERTS.name:
                 alerts.append(output.value)
-    return Answer(*identify(alerts, backlog), scores)
+    state_bytes = sum(len(core.dump(state)) for partition in partitions for state in partition.wards.values())
+    return Answer(*identify(alerts, backlog), scores, state_bytes)
 
 
 def identify(alerts: list[bytes], backlog: Backlog) -> tuple[frozenset[Identity], str]:

@@ -71,6 +71,20 @@ def latency(
     raise typer.Exit(chain.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench scale · ward bench scale --beds 3000 --rounds 1")
+def scale(
+    beds: Annotated[int, typer.Option(min=100, max=10_000, help="The largest hospital of the curve.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Interleaved rounds.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """CPU and memory a bed of the worker, from 100 to 10,000 beds."""
+    from infra.bench import scale as curve
+
+    report = curve.measure([size for size in curve.SIZES if size <= beds], rounds, say)
+    _print(report, curve.lines(report), as_json)
+    raise typer.Exit(curve.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())

@@ -193,7 +193,7 @@ def _round(broker: Broker, wanted: Plan, layout: Measured, number: int, say: Say
     for durability in wanted.classes:
         for i in range(len(wanted.rivals)):
             rival = wanted.rivals[(number + i) % len(wanted.rivals)]
-            run = _drain(broker, layout.backlog, layout.expected, rival, durability)
+            run = drain(broker, layout.backlog, layout.expected, rival, durability)
             layout.runs.setdefault((durability, rival), []).append(run)
             say(
                 f"{layout.name} round {number + 1} {durability} {rival}: "
@@ -210,12 +210,13 @@ def _alone(broker: Broker) -> Alone:
     return msgspec.json.decode(done.stdout, type=Alone)
 
 
-def _drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durability: str) -> Run:
+def drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durability: str) -> Run:
+    """Empty topics, the backlog, one rival until it is through. Raises Transient when it ends or takes too long."""
     broker.renew()
     broker.fill(backlog)
     with tempfile.TemporaryDirectory(prefix="ward-bench-") as folder, (Path(folder) / "log").open("wb") as log:
         began = time.monotonic()
-        process = _start(broker.address, rival, durability, Path(folder), log)
+        process = start(broker.address, rival, durability, Path(folder), log)
         try:
             run = _watch(broker, backlog, expected, process, began)
         except Transient as failure:
@@ -223,7 +224,7 @@ def _drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durab
             tail = (Path(folder) / "log").read_text(errors="replace")[-2000:]
             raise Transient(f"{rival}: {failure}\n--- end of its log\n{tail}") from failure
         finally:
-            _end(process)
+            end(process)
     identities, digest = identify(broker.read(ALERTS.name, range(PARTITIONS)), backlog)
     if run.void is None and identities != expected.identities:
         missing, extra = len(expected.identities - identities), len(identities - expected.identities)
@@ -233,7 +234,8 @@ def _drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durab
     return run
 
 
-def _start(address: str, rival: str, durability: str, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start(address: str, rival: str, durability: str, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A rival on that broker; one started again with the same folder goes on where it stood."""
     group = f"bench-{folder.name}"
     durable = durability == "durable"
     environ = _environ()
@@ -296,7 +298,8 @@ def _alive(process: subprocess.Popen[bytes], deadline: float, standing: str) -> 
         raise Transient(f"it ended with {code}: {standing}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the rival to stop, then make it."""
     process.terminate()
     try:
         process.wait(STOP_S)

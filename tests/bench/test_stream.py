@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from contracts.topology import ALERTS, PARTITIONS, SCORES
 from infra.bench import stream
-from infra.bench.backlog import answer, make
+from infra.bench.backlog import Identity, answer, identify, make
+from infra.bench.broker import Broker, own_stack
+from infra.stack import wait_until
 
 pytestmark = [pytest.mark.bench, pytest.mark.kafka]
 
@@ -20,6 +25,44 @@ def test_every_rival_tells_of_the_same_alarms_in_both_classes(layout: str, capsy
         (durability, rival): None for durability in stream.CLASSES for rival in stream.RIVALS
     }
     assert report.layouts[0].transitions > 0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("rival", stream.RIVALS)
+def test_what_is_called_durable_survives_a_kill(rival: str, tmp_path: Path) -> None:
+    backlog = make(400, 150, 50, stream.SEED)
+    expected = answer(backlog)
+    with own_stack(print) as stack, (tmp_path / "log").open("wb") as log:
+        stack.up(["kafka"])
+        broker = Broker(stack.environment()["WARD_KAFKA"])
+        broker.renew()
+        broker.fill(backlog)
+
+        def scored() -> int:
+            return broker.count(SCORES.name, PARTITIONS)
+
+        first = stream.start(broker.address, rival, "durable", tmp_path, log)
+        try:
+            assert wait_until(lambda: scored() > expected.scores // 3 or first.poll() is not None, 90)
+            assert first.poll() is None, (tmp_path / "log").read_text()[-2000:]
+        finally:
+            first.kill()
+            first.wait()
+        assert broker.count(SCORES.name, PARTITIONS) < expected.scores, "killed too late to prove anything"
+        second = stream.start(broker.address, rival, "durable", tmp_path, log)
+        try:
+            told: set[Identity] = set()
+
+            def complete() -> bool:
+                told.clear()
+                told.update(identify(broker.read(ALERTS.name, range(PARTITIONS)), backlog)[0])
+                return told >= expected.identities or second.poll() is not None
+
+            assert wait_until(complete, 120), f"{len(told)} of {len(expected.identities)} transitions"
+        finally:
+            stream.end(second)
+        identities, digest = identify(broker.read(ALERTS.name, range(PARTITIONS)), backlog)
+    assert (identities, digest) == (expected.identities, expected.digest)
 
 
 def test_the_same_seed_gives_the_same_backlog_and_the_same_answer() -> None:
