@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "open_text:DeprecationWarning:importlib.resources._legacy",
     ):
         config.addinivalue_line("filterwarnings", f"ignore:{call}")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # started in the background of a shell: what we start would inherit deafness to Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if SHARED_DATA.is_dir():
         os.environ.setdefault("WARD_DATA_DIR", str(SHARED_DATA))
 
