@@ -1,6 +1,6 @@
 """Thousands of bad records of every known kind among ten times as many good ones: each set aside, none in the way.
 
-The short form sends 2,000 among 20,000; WARD_TEST_FULL=1 sends 10,000 among 100,000.
+The short form sends 2,000 among 20,000; WARDSTREAM_TEST_FULL=1 sends 10,000 among 100,000.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from producers.faults import FAULTS, Sent, good_frame, mixed
 from streams import ledger
 from tests.integration.streams.live import caught_up, log_ends
 
-FULL: Final = os.environ.get("WARD_TEST_FULL", "") == "1"
+FULL: Final = os.environ.get("WARDSTREAM_TEST_FULL", "") == "1"
 GOOD: Final = 100_000 if FULL else 20_000
 WARDS: Final = 20
 KINDS: Final = 25

@@ -1,6 +1,6 @@
 """kill -9 of worker, broker and feed under load: nothing lost, nothing doubled, never a long silence.
 
-The short form runs 1,000 beds for about a minute and a half and kills each once; WARD_TEST_FULL=1 kills twenty times
+The short form runs 1,000 beds for about a minute and a half and kills each once; WARDSTREAM_TEST_FULL=1 kills twenty times
 over ten minutes.
 """
 
@@ -24,7 +24,7 @@ from producers.ward import Hospital
 from streams import ledger
 from tests.integration.streams.live import Arrivals, Feeder, caught_up, log_ends, storm
 
-FULL: Final = os.environ.get("WARD_TEST_FULL", "") == "1"
+FULL: Final = os.environ.get("WARDSTREAM_TEST_FULL", "") == "1"
 BEDS: Final = 1000
 TICKS: Final = 600 if FULL else 63
 KILLS: Final = 20 if FULL else 3

@@ -19,7 +19,7 @@ from contracts.codec import MAX_BEDS, MAX_BYTES, Decoded, decode, decode_frame, 
 from contracts.errors import Poison
 from contracts.topology import TOPICS
 
-DEEP = os.environ.get("WARD_TEST_DEPTH", "") == "deep"
+DEEP = os.environ.get("WARDSTREAM_TEST_DEPTH", "") == "deep"
 T0 = 1_767_340_800_000
 REASONS = {
     "tombstone",

@@ -1,6 +1,6 @@
 """The alarms under whatever a ward may do to them, in any order: Hypothesis writes the log, the promises are kept.
 
-WARD_TEST_DEPTH=deep runs thousands of shifts; without it a few, for every day.
+WARDSTREAM_TEST_DEPTH=deep runs thousands of shifts; without it a few, for every day.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from contracts.records import (
 from contracts.topology import CLOCK_KEY
 from tests.unit.models.bedside import T0, Bedside, Ledger, Values, as_bytes
 
-DEEP = os.environ.get("WARD_TEST_DEPTH", "") == "deep"
+DEEP = os.environ.get("WARDSTREAM_TEST_DEPTH", "") == "deep"
 RANK: Final = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
 USABLE: Final = {Tag.OK, Tag.CLOCK_SUSPECT}
 

@@ -12,7 +12,7 @@ from contracts.records import AlarmEvent
 from tests.unit.models.bedside import REAL, T0, Bedside, Lab, check_ledger, expected_id
 from tests.unit.models.oracle import Happened, Side, what_happens
 
-DEEP = os.environ.get("WARD_TEST_DEPTH", "") == "deep"
+DEEP = os.environ.get("WARDSTREAM_TEST_DEPTH", "") == "deep"
 
 POLICY = """
 version = 1
