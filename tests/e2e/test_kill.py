@@ -1,7 +1,7 @@
 """kill -9 of worker, broker and feed under load: nothing lost, nothing doubled, never a long silence.
 
-The short form runs 1,000 beds for about a minute and a half and kills each once; WARDSTREAM_TEST_FULL=1 kills twenty times
-over ten minutes.
+The short form runs 1,000 beds for about a minute and a half and kills each once; WARDSTREAM_TEST_FULL=1 kills twenty
+times over ten minutes.
 """
 
 from __future__ import annotations
