@@ -8,6 +8,7 @@ unlike the drained beds a second. Compare only within a class: state that is ``d
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ from typing import IO, Final
 
 import msgspec
 
-from contracts.errors import Transient, WardError
+from contracts.errors import Misconfigured, Transient, WardError
 from contracts.topology import ALERTS, PARTITIONS, SCORES
 from infra.bench.backlog import Answer, Backlog, answer, identify, make
 from infra.bench.broker import POLL_S, Broker, own_stack
@@ -167,7 +168,12 @@ def plan(beds: int, rounds: int, short: bool, layouts: Sequence[str], classes: S
 
 
 def measure(wanted: Plan, say: Say) -> Report:
-    """Run the plan on a broker of its own. Raises Transient when the broker or a rival does not come up."""
+    """Run the plan on a broker of its own.
+
+    Raises Misconfigured where Quix Streams is not installed, Transient when the broker or a rival does not come up.
+    """
+    if QUIX in wanted.rivals and importlib.util.find_spec("quixstreams") is None:
+        raise Misconfigured("Quix Streams is not installed: `./ward bench` installs it, or uv sync --group bench")
     layouts: list[Measured] = []
     with own_stack(say) as stack:
         stack.up(["kafka"])
