@@ -173,11 +173,54 @@ class AlertAction(Record, frozen=True, kw_only=True):
     text: str | None = None
 
 
+class PastSeries(Record, frozen=True, kw_only=True):
+    """What one vital was, in steps of its ``PastVitals``, oldest first; None where nothing is known."""
+
+    vital: Vital
+    values: tuple[float | None, ...]
+
+
+class PastVitals(Record, frozen=True, kw_only=True):
+    """A patient's vitals before this ward's log knew of them: means over steps of ``step_s`` from ``start_ms`` on.
+
+    It fills what the models see of the past, never a value that was read live; it neither scores nor alarms by itself.
+    ``origin`` says where it was found: ``recording``, ``simulation``, ``topic`` or ``lake``.
+    """
+
+    bed: str
+    patient: str
+    start_ms: int
+    step_s: int
+    origin: str
+    series: tuple[PastSeries, ...] = ()
+
+
+class PatientFacts(Record, frozen=True, kw_only=True):
+    """What risk models may know of a patient besides vitals. ``sex`` is ``female`` or ``male``.
+
+    ``admitted_ms`` is when this stay in intensive or monitored care began.
+    """
+
+    patient: str
+    age_years: float | None = None
+    sex: str | None = None
+    admitted_ms: int | None = None
+
+
+class ModelRef(Record, frozen=True, kw_only=True):
+    """A model of the registry: ``version`` is the first 12 hex digits of the sha256 of its manifest."""
+
+    name: str
+    version: str
+
+
 class VitalsFrame(Record, frozen=True, kw_only=True):
     """One tick of one gateway: the readings of 1..N beds of one ward.
 
     A frame without beds and actions is a clock tick of the ward's log; one with ``actions`` carries
-    what people did, in the order in which the core sees it (docs/why/one-log-per-ward.md).
+    what people did, in the order in which the core sees it (docs/why/one-log-per-ward.md). A tick names the ``models``
+    that are champion at its moment: the core changes over at that very record. ``past`` and ``facts`` tell of patients
+    of this ward what their devices do not.
     """
 
     version: int
@@ -187,6 +230,9 @@ class VitalsFrame(Record, frozen=True, kw_only=True):
     at_ms: int
     beds: tuple[BedReadings, ...] = ()
     actions: tuple[AlertAction, ...] = ()
+    models: tuple[ModelRef, ...] = ()
+    past: tuple[PastVitals, ...] = ()
+    facts: tuple[PatientFacts, ...] = ()
 
 
 class ScoredVital(Record, frozen=True, kw_only=True):
@@ -243,10 +289,68 @@ class BedScore(Record, frozen=True, kw_only=True):
     duplicates: int = 0
 
 
+class Driver(Record, frozen=True, kw_only=True):
+    """What drove a model's output: an input and its share of the deviation, in [-1, 1]; the largest come first.
+
+    ``vital`` is None for an input that is no vital. ``what`` says it in words: ``level 134, usually 82``.
+    Positive raises the output, negative lowers it.
+    """
+
+    what: str
+    share: float
+    vital: Vital | None = None
+
+
+class Anomaly(Record, frozen=True, kw_only=True):
+    """How unlike this patient's own past, and any patient's, the last minutes are: calibrated, in [0, 1].
+
+    ``learning`` is False while an alarm is active or values are not believed; ``baseline_s`` is how much of the patient
+    has been learned. ``drift`` names the vitals whose usual level was just found to have changed.
+    """
+
+    score: float
+    learning: bool
+    baseline_s: int = 0
+    drivers: tuple[Driver, ...] = ()
+    drift: tuple[Vital, ...] = ()
+
+
+class Risk(Record, frozen=True, kw_only=True):
+    """A calibrated probability that ``name`` happens within ``horizon_s`` (0: before leaving the hospital).
+
+    ``known`` is the share of the model's vitals that were there to be read, in [0, 1].
+    """
+
+    name: str
+    probability: float
+    horizon_s: int
+    known: float = 1.0
+    drivers: tuple[Driver, ...] = ()
+
+
+class BedOutlook(Record, frozen=True, kw_only=True):
+    """What the models make of one bed. ``at_ms``: event time of what they saw."""
+
+    bed: str
+    patient: str
+    at_ms: int
+    anomaly: Anomaly | None = None
+    risks: tuple[Risk, ...] = ()
+
+
+class ModelInForce(Record, frozen=True, kw_only=True):
+    """The model behind an output, and the record of the log at which it took over in this ward."""
+
+    name: str
+    version: str
+    since: SourceOffset | None = None
+
+
 class ScoreFrame(Record, frozen=True, kw_only=True):
     """The scores of every bed that one vitals frame touched, or that a clock tick found silent.
 
-    ``at_ms`` is the frame's event time, ``now_ms`` its log time.
+    ``at_ms`` is the frame's event time, ``now_ms`` its log time. ``outlooks`` are there on the ticks at which the
+    models spoke, every few seconds, and then ``models`` says which ones.
     """
 
     version: int
@@ -256,6 +360,8 @@ class ScoreFrame(Record, frozen=True, kw_only=True):
     source: SourceOffset
     policy: str
     beds: tuple[BedScore, ...] = ()
+    outlooks: tuple[BedOutlook, ...] = ()
+    models: tuple[ModelInForce, ...] = ()
 
 
 class AlertTransition(Record, frozen=True, kw_only=True):
@@ -263,6 +369,8 @@ class AlertTransition(Record, frozen=True, kw_only=True):
 
     ``onset_ms`` is the episode's start in event time, ``at_ms`` when this step happened, ``reading_ms`` the time of
     the reading behind it. ``message`` reads like ``SpO2 84<90``. ``audio_until_ms``: the sound is paused until then.
+    An advisory names the ``model`` behind it (``name@version``), its calibrated ``probability`` (an anomaly's score),
+    the ``drivers`` and, for an early warning, the ``lead_s`` it looks ahead.
     """
 
     version: int
@@ -291,6 +399,9 @@ class AlertTransition(Record, frozen=True, kw_only=True):
     escalation: int = 0
     note: str | None = None
     model: str | None = None
+    drivers: tuple[Driver, ...] = ()
+    probability: float | None = None
+    lead_s: int | None = None
 
 
 class WardSnapshot(Record, frozen=True, kw_only=True):
@@ -304,28 +415,55 @@ class WardSnapshot(Record, frozen=True, kw_only=True):
     state: bytes
 
 
-class ForecastPoint(Record, frozen=True, kw_only=True):
-    """One horizon of one vital: quantiles in the vital's unit and the probability that a limit is crossed by then."""
+class Engine(StrEnum):
+    """Who made a forecast: the trained network, or persistence where that has been the better one lately."""
+
+    LSTM = "lstm"
+    PERSISTENCE = "persistence"
+
+
+class VitalForecast(Record, frozen=True, kw_only=True):
+    """The forecast of one vital of one bed by one engine, in the vital's unit.
+
+    ``quantiles`` has a row a horizon, each with one value for every level of its ``VitalsForecast``, ascending;
+    the outer ones are conformal. ``below`` and ``above`` are the probabilities that the vital is beyond its low or high
+    alarm limit at some time up to each horizon; None without such a limit. ``skill`` is 1 - MAE / MAE of persistence in
+    this ward lately, per horizon, None until enough has come true.
+    """
 
     vital: Vital
-    horizon_s: int
-    quantiles: tuple[float, ...]
-    crossing_probability: float | None = None
+    engine: Engine
+    horizons_s: tuple[int, ...]
+    quantiles: tuple[tuple[float, ...], ...]
+    below: tuple[float, ...] | None = None
+    above: tuple[float, ...] | None = None
+    skill: tuple[float | None, ...] = ()
 
 
-class VitalsForecast(Record, frozen=True, kw_only=True):
-    """Forecasts of one bed; ``engine`` names who spoke (``lstm`` or ``persistence``)."""
+class BedForecast(Record, frozen=True, kw_only=True):
+    """The forecasts of one bed. ``at_ms`` is the moment they look ahead from, ``known`` the share of the past seen.
 
-    version: int
-    ward: str
+    A vital may stand twice: minutes ahead (the near-term head) and hours ahead.
+    """
+
     bed: str
     patient: str
     at_ms: int
-    engine: str
+    known: float = 1.0
+    vitals: tuple[VitalForecast, ...] = ()
+
+
+class VitalsForecast(Record, frozen=True, kw_only=True):
+    """Forecasts of beds of one ward made at one tick of its log. ``levels`` are those of all quantiles, ascending."""
+
+    version: int
+    ward: str
+    at_ms: int
+    now_ms: int
     source: SourceOffset
-    levels: tuple[float, ...] = ()
-    points: tuple[ForecastPoint, ...] = ()
-    model: str | None = None
+    levels: tuple[float, ...]
+    models: tuple[ModelInForce, ...] = ()
+    beds: tuple[BedForecast, ...] = ()
 
 
 class ImageArrival(Record, frozen=True, kw_only=True):

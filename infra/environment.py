@@ -1,7 +1,8 @@
 """Makes the locked environment: called by ./ward with a bare Python, so it uses the standard library only.
 
-``python infra/environment.py ROOT CACHE VENV [GROUP...]``. Two at once wait for each other; one killed half-way is
-repaired by the next. Exit codes as everywhere: 2 when this Python cannot do it, 4 when the index does not answer.
+``python infra/environment.py ROOT CACHE VENV [GROUP...]``; a group is one of pyproject's dependency groups or extras.
+Two at once wait for each other; one killed half-way is repaired by the next. Exit codes as everywhere: 2 when this
+Python cannot do it, 4 when the index does not answer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+EXTRAS = frozenset({"training"})
+"""Groups that pyproject offers as extras, so that a wheel's user can have them too."""
 UNREACHABLE = 4
 MISCONFIGURED = 2
 
@@ -77,7 +80,8 @@ def sync(root: Path, cache: Path, venv: Path, groups: list[str]) -> None:
         "--extra",
         "data",
     ]
-    command += ["--python", sys.executable, *(word for group in groups for word in ("--group", group))]
+    command += ["--python", sys.executable]
+    command += [word for group in groups for word in ("--extra" if group in EXTRAS else "--group", group)]
     if subprocess.run(command, env=environ, cwd=root).returncode != 0:  # noqa: S603
         say("cannot fetch the locked packages; check the network, then run the same command again")
         raise SystemExit(UNREACHABLE)
