@@ -93,7 +93,9 @@ def _read(path: Path, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
     import pyarrow.parquet
 
     if not path.is_file():
-        raise Misconfigured(f"no {path.name} in the data folder; it is laid out as in shared/data/vitals (WARD_DATA_DIR)")
+        raise Misconfigured(
+            f"no {path.name} in the data folder; it is laid out as in shared/data/vitals (WARD_DATA_DIR)"
+        )
     table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
     missing = [column for column in columns if column not in table.column_names]
     if missing:
