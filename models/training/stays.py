@@ -1,6 +1,7 @@
-"""Stays in intensive care from a folder laid out like the project's vitals data: hourly grids, cleaned, split by patient.
+"""Stays in intensive care from a folder of vitals data: hourly grids, cleaned, split by patient.
 
-Values outside ``contracts.clinical.plausibility.PLAUSIBLE`` are unknown here as they are live; nothing is clamped or filled.
+Values outside ``contracts.clinical.plausibility.PLAUSIBLE`` are unknown here as they are live; nothing is clamped or
+filled.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ _CHALLENGE: Final[Mapping[Vital, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Stay:
-    """One stay. ``vitals`` is float32 (hours, 6) in the order of ``CHANNELS``, NaN unknown; row i is hour i of the stay.
+    """One stay. ``vitals`` is float32 (hours, 6) in the order of ``CHANNELS``, NaN unknown; row i is hour i.
 
-    ``patient`` is what splits and bootstraps go by; ``split`` is ``train``, ``validation`` or ``test``. ``others`` are the
-    further columns of the source (labs, fio2, urine, labels ...), hourly or by name; ``facts`` its row of the stays' table.
+    ``patient`` is what splits and bootstraps go by; ``split`` is ``train``, ``validation`` or ``test``. ``others`` are
+    the further columns of the source (labs, fio2, urine, labels ...), hourly; ``facts`` is its row of the stays' table.
     """
 
     source: str
@@ -62,7 +63,7 @@ class Stay:
 def load(folder: Path, sources: Sequence[str] = ("eicu", "challenge2012"), labs: bool = False) -> list[Stay]:
     """All stays of these sources (``eicu``, ``mimic``, ``challenge2012``) in a folder like ``shared/data/vitals``.
 
-    Raises Misconfigured when the folder or a file is missing, Poison naming file and column when one is not as expected.
+    Raises Misconfigured when the folder or a file is missing, Poison naming file and column of one that is wrong.
     """
     readers = {"eicu": _hourly, "mimic": _hourly, "challenge2012": _challenge}
     stays: list[Stay] = []
