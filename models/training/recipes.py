@@ -1,0 +1,125 @@
+"""How each model is trained and judged: one table, each recipe imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from contracts.errors import Misconfigured
+from models.registry import Bundle, NotThere
+from models.training.evaluation import Evaluation
+from models.training.stays import Stay
+
+SEED: Final = 20260102
+
+
+class Say(Protocol):
+    """Takes a line of chatter."""
+
+    def __call__(self, line: str, /) -> None: ...
+
+
+class Progress(Protocol):
+    """Takes how much of a step is done: ``progress("epochs", 3, 40)``. ``total`` is None where nobody knows."""
+
+    def __call__(self, step: str, done: int, total: int | None, /) -> None: ...
+
+
+class Train(Protocol):
+    """Makes a model from the ``train`` and ``validation`` stays of a folder: its files, and the fields of its manifest
+    (``code``, ``data``, ``parameters``, ``purpose``, ``limits``, whatever ``Registry.add`` takes).
+
+    Same folder, same seed, same machine: the same model.
+    """
+
+    def __call__(
+        self, folder: Path, seed: int, say: Say, progress: Progress, /
+    ) -> tuple[dict[str, bytes], dict[str, Any]]: ...
+
+
+class Evaluate(Protocol):
+    """Judges a version on the stays of a folder that ``chosen(stays, split)`` names."""
+
+    def __call__(
+        self, folder: Path, bundle: Bundle, split: str | None, say: Say, progress: Progress, /
+    ) -> Evaluation: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where a model is made (``module`` has ``train``) and judged (``judge`` has ``evaluate``), and what it is for."""
+
+    module: str
+    judge: str
+    does: str
+
+    def train(self) -> Train:
+        """The function; imports what it needs."""
+        found: Train = _found(self.module, "train")
+        return found
+
+    def evaluate(self) -> Evaluate:
+        """The function; imports what it needs."""
+        found: Evaluate = _found(self.judge, "evaluate")
+        return found
+
+
+RECIPES: Final[Mapping[str, Recipe]] = {
+    "vitals_anomaly": Recipe(
+        "models.training.anomaly",
+        "models.training.anomaly_evaluation",
+        "how odd a bed's last hour is for this patient, and which vitals say so",
+    ),
+    "vitals_forecast": Recipe(
+        "models.training.forecast",
+        "models.training.forecast_evaluation",
+        "where each vital will be in minutes and hours, with bands",
+    ),
+    "deterioration": Recipe(
+        "models.training.deterioration",
+        "models.training.deterioration_evaluation",
+        "how likely instability in 4 hours and death in hospital are",
+    ),
+}
+EXTRA: Final = frozenset({"tensorflow", "keras", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow", "scipy"})
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a model. Raises NotThere."""
+    if name not in RECIPES:
+        raise NotThere(f"no model {name!r} can be trained; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def chosen(stays: Iterable[Stay], split: str | None) -> list[Stay]:
+    """The stays of a split; without one, all that their source does not call ``train``. Raises Misconfigured."""
+    every = list(stays)
+    if split is None:
+        found = [stay for stay in every if str(stay.facts.get("split", stay.split)) != "train"]
+    else:
+        found = [stay for stay in every if stay.split == split]
+    if not found:
+        known = ", ".join(sorted({stay.split for stay in every})) or "none"
+        raise Misconfigured(f"no stay of split {split or 'other than train'} in the data; there are {known} (--split)")
+    return found
+
+
+def _found(module: str, function: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as missing:
+        needs_training(missing)
+        raise
+
+
+def needs_training(missing: ModuleNotFoundError) -> None:
+    """Raises Misconfigured with the fix when what is missing comes with the extra ``training``."""
+    library = (missing.name or "").split(".")[0]
+    if library in EXTRA:
+        raise Misconfigured(
+            f"{library} is not installed: `./ward model train` and `evaluate` get it by themselves; "
+            "elsewhere pip install 'wardstream[training]'"
+        ) from missing
