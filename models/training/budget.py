@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bundle import Interval
 from models.ports import Flags
 from models.training.stays import Stay
 from models.vitals.instability import last_known, met
@@ -54,17 +55,12 @@ class Course(NamedTuple):
     onset: Flags
 
 
-class Interval(NamedTuple):
-    """A figure with its 95 % bootstrap interval over patients."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """A detector at a budget. ``threshold`` is in the score's own unit; ``draws`` are the bootstrap's, to be paired."""
+    """A detector at a budget. ``threshold`` is in the score's own unit; ``draws`` are the bootstrap's, to be paired.
+
+    ``figures`` are by ``MEASURES``, over ``patients``; what is undefined (a lead where nothing was caught) is left out.
+    """
 
     detector: str
     budget: float
@@ -136,18 +132,11 @@ def at_budgets(
         weights = _weights(judged_on.patients, resamples, seed)
         draws = _figures(tally, weights)
         plain = _figures(tally, np.ones((1, judged_on.patients)))
-        figures = {name: Interval(float(plain[name][0]), *_percentiles(draws[name])) for name in MEASURES}
-        outcomes.append(
-            Outcome(
-                detector,
-                budget,
-                _in_units(chosen_on, threshold, steps),
-                figures,
-                draws,
-                int(tally.events.sum()),
-                judged_on.patients,
-            )
-        )
+        figures = {name: _interval(float(plain[name][0]), draws[name], judged_on.patients) for name in MEASURES}
+        told = {name: figure for name, figure in figures.items() if figure is not None}
+        unit = _in_units(chosen_on, threshold, steps)
+        events = int(tally.events.sum())
+        outcomes.append(Outcome(detector, budget, unit, told, draws, events, judged_on.patients))
     return outcomes
 
 
@@ -162,10 +151,12 @@ def curve(scored: Scored, rates: Sequence[float], seed: int, rule: Rule = RULE) 
     return {name: np.array([float(row[name][0]) for row in rows]) for name in MEASURES}
 
 
-def difference(ours: Outcome, theirs: Outcome, measure: str = "recall") -> Interval:
-    """Ours minus theirs on the same patients, with the interval of the paired draws."""
+def difference(ours: Outcome, theirs: Outcome, measure: str = "recall") -> Interval | None:
+    """Ours minus theirs on the same patients, with the interval of the paired draws; None where one is undefined."""
+    if measure not in ours.figures or measure not in theirs.figures:
+        return None
     gap = ours.figures[measure].value - theirs.figures[measure].value
-    return Interval(gap, *_percentiles(ours.draws[measure] - theirs.draws[measure]))
+    return _interval(gap, ours.draws[measure] - theirs.draws[measure], ours.patients)
 
 
 def _ranked(parts: Sequence[Scored], seed: int) -> tuple[Doubles, list[_Board]]:
@@ -262,9 +253,9 @@ def _figures(tally: _Tally, weights: Doubles) -> dict[str, Doubles]:
         }
 
 
-def _percentiles(draws: Doubles) -> tuple[float, float]:
+def _interval(value: float, draws: Doubles, patients: int) -> Interval | None:
     known = draws[np.isfinite(draws)]
-    if not len(known):
-        return float("nan"), float("nan")
+    if not np.isfinite(value) or not len(known):
+        return None
     low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
+    return Interval(value, float(low), float(high), patients)

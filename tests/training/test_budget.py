@@ -93,7 +93,9 @@ def test_the_better_detector_is_better_at_every_budget_and_the_pairs_say_so() ->
     theirs = at_budgets("poor", Scored(many, poor), Scored(many, poor), seed=3)
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.figures["recall"].low > other.figures["recall"].high
-        assert difference(mine, other).low > 0.0
+        gain = difference(mine, other)
+        assert gain is not None
+        assert gain.low > 0.0
 
 
 def test_the_threshold_comes_from_the_validation_stays_alone() -> None:
