@@ -1,5 +1,8 @@
 """The ward's core: step(state, frame, now) -> (state, outputs). Decides everything, touches nothing.
 
+What models make of the ward comes in between: ask(state, now) says what to ask them, heed(state, ask, answers) takes in
+what they answered, before the next step.
+
 The same frames in the same order give the same outputs byte for byte; time comes in with each record. Event time
 (devices) drives scores and physiological alarms, log time (the record's timestamp) drives silence, re-alarm, escalation
 and the end of a pause. See docs/why/one-log-per-ward.md and docs/why/late-readings.md.
@@ -11,9 +14,24 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from contracts.records import SCHEMA_VERSION, AlertTransition, News2, ScoreFrame, SourceOffset, VitalsFrame
+from contracts.records import (
+    SCHEMA_VERSION,
+    AlertTransition,
+    News2,
+    PastVitals,
+    PatientFacts,
+    ScoreFrame,
+    SourceOffset,
+    VitalsFrame,
+)
+from contracts.topology import CLOCK_KEY
+from models.ports import Answers, Ask
+from models.ward import knowledge
 from models.ward.alarmbook import AlarmBook
+from models.ward.asking import ask_of
+from models.ward.heeding import Heeded, heed_answers
 from models.ward.intake import absorb
+from models.ward.knowledge import in_force, learn
 from models.ward.people import act
 from models.ward.policy import Policy
 from models.ward.roster import Roster
@@ -21,7 +39,7 @@ from models.ward.rulebook import Rulebook
 from models.ward.scoring import bed_score
 from models.ward.state import ACTIONS_KEPT, BedState, WardState, dump, load, rebased
 
-__all__ = ["BedState", "Outputs", "WardCore", "WardState"]
+__all__ = ["BedState", "Heeded", "Outputs", "WardCore", "WardState"]
 
 OUTAGE_MS: Final = 2_500
 """A longer pause between two records of a ward's log is an outage of the log (ticks come every second)."""
@@ -86,12 +104,18 @@ class WardCore:
             if action.action_id not in actions:
                 actions = (*actions[1 - ACTIONS_KEPT :], action.action_id)
                 act(book, roster, action)
+        if frame.past or frame.facts:
+            learn(book, roster, frame)
+        models = state.models
+        if frame.models and frame.ward == CLOCK_KEY:
+            models = in_force(models, frame.models, source)
         scored, readings, late, duplicates = _take_in(book, roster, frame)
         touched = [incoming.patient for incoming in frame.beds]
         checked_ms = state.checked_ms
         if now_ms - checked_ms >= CHECK_EVERY_MS:
             checked_ms = now_ms
             touched += _pass_time(book, roster, scored)
+            roster.forget()
         for patient in book.unpaused & roster.beds.keys():
             roster.beds[patient] = msgspec.structs.replace(roster.beds[patient], quiet_until_ms=0, quiet_rank=-1)
 
@@ -110,8 +134,49 @@ class WardCore:
                     if patient in roster.beds
                 ),
             )
-        after = WardState(state.ward, roster.beds, now_ms, clock_ms, checked_ms, actions, roster.left, set_back)
+        after = WardState(
+            state.ward,
+            roster.beds,
+            now_ms,
+            clock_ms,
+            checked_ms,
+            actions,
+            roster.left,
+            set_back,
+            roster.kept,
+            models,
+            state.memories,
+            state.asked_ms,
+            state.risks_ms,
+        )
         return after, Outputs(scores, tuple(book.told), readings, late, duplicates)
+
+    def ask(self, state: WardState, now_ms: int) -> Ask | None:
+        """What the models in force are to be asked after the record at ``now_ms``; None when nothing is due.
+
+        Due every ``ask_every_s`` of log time, at a phase that the ward's name decides, until ``heed`` took in an
+        answer: where there is none to be had, it is handed ``NO_ANSWERS``.
+        """
+        return ask_of(self._rulebook, state, now_ms)
+
+    def heed(
+        self, state: WardState, ask: Ask, answers: Answers, now_ms: int, source: SourceOffset
+    ) -> tuple[WardState, Heeded]:
+        """The ward after what the models answered, as of the record that was asked at. ``state`` is not changed.
+
+        ``answers`` must be a function of ``ask`` alone: then the same log gives the same bytes.
+        """
+        return heed_answers(self._rulebook, state, ask, answers, now_ms, source)
+
+    def newcomers(self, before: WardState, after: WardState) -> tuple[tuple[str, str], ...]:
+        """(bed, patient) of those given a bed between the two states of whose past nothing is known."""
+        return knowledge.newcomers(before, after)
+
+    def past_of(
+        self, state: WardState, patient: str, bed: str, origin: str
+    ) -> tuple[tuple[PastVitals, ...], tuple[PatientFacts, ...]]:
+        """(past, facts) of a patient who is here or was lately, to be told to another ward's log."""
+        return knowledge.past_of(state, patient, bed, origin)
 
 
 def _take_in(book: AlarmBook, roster: Roster, frame: VitalsFrame) -> tuple[dict[str, News2], int, int, int]:

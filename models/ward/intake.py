@@ -9,6 +9,7 @@ import msgspec
 
 from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS, PLAUSIBLE
 from contracts.records import AlarmState, BedReadings, News2, Quality, Reading, Source, Tag, Vital
+from models.vitals.history import CHANNEL, MINUTE_MS, History
 from models.ward.alarmbook import AlarmBook
 from models.ward.alarms import Alarm
 from models.ward.conditions import CONDITIONS, SILENCE
@@ -38,6 +39,9 @@ _MEAN: Final = INDEX[Vital.MEAN_PRESSURE]
 _SPO2: Final = INDEX[Vital.SPO2]
 _PRESSURES: Final = frozenset({_SYSTOLIC, _DIASTOLIC, _MEAN})
 _PLAUSIBLE: Final = tuple(PLAUSIBLE.get(vital) for vital in VITALS)
+_CHANNEL: Final = tuple(CHANNEL.get(vital, -1) for vital in VITALS)
+"""The place in the history of each vital, -1 for one that models do not see."""
+_WIDTH: Final = len(CHANNEL)
 
 
 def absorb(book: AlarmBook, bed: BedState, incoming: BedReadings, frame_ms: int) -> tuple[BedState, News2]:
@@ -58,9 +62,11 @@ def absorb(book: AlarmBook, bed: BedState, incoming: BedReadings, frame_ms: int)
         bed.cuff_from_ms,
         bed.cuff_until_ms,
         calm=not bed.alarms,
+        history=bed.history,
     )
     newest_ms = intake.take(incoming.readings, frame_ms, skewed)
     found = intake.found
+    history = _remembered(intake.history, intake.vitals, found)
     fresh = bool(found)  # a gateway that only repeats itself is not heard
     after = BedState(
         bed.bed,
@@ -82,6 +88,9 @@ def absorb(book: AlarmBook, bed: BedState, incoming: BedReadings, frame_ms: int)
         behind_since_ms,
         lag_from_ms,
         intake.ended,
+        history,
+        bed.memories,
+        bed.facts,
     )
     if not intake.calm:
         if fresh:
@@ -139,6 +148,7 @@ class _Intake(msgspec.Struct, gc=False):
     cuff_from_ms: int
     cuff_until_ms: int
     calm: bool
+    history: History
     found: list[int] = []
 
     def take(self, readings: Sequence[Reading], frame_ms: int, skewed: bool) -> int:
@@ -260,6 +270,8 @@ class _Intake(msgspec.Struct, gc=False):
             return
         self.late += 1
         if tag in USABLE:
+            if _CHANNEL[i] >= 0:
+                self.history = self.history.with_late(at_ms, _CHANNEL[i], number(reading.value))
             self._recall(i, reading, at_ms)
 
     def _recall(self, i: int, reading: Reading, at_ms: int) -> None:
@@ -284,6 +296,7 @@ class _Intake(msgspec.Struct, gc=False):
         """Judges what was found and begins anew."""
         if pressures_new:
             self._disown_pressures()
+        self.history = _remembered(self.history, self.vitals, self.found)
         if not self.calm:
             so_far = msgspec.structs.replace(self.bed, alarms=self.alarms, ended=self.ended)
             judge_vitals(self.book, so_far, self.rules, self.vitals, self.found)
@@ -312,3 +325,32 @@ class _Intake(msgspec.Struct, gc=False):
                 vitals[i] = msgspec.structs.replace(
                     current, tag=Tag.IMPLAUSIBLE, calm_low_ms=low_ms, calm_high_ms=high_ms
                 )
+
+
+def _remembered(history: History, vitals: Sequence[VitalState | None], found: list[int]) -> History:
+    """The history with the values that are new, those at the places ``found``, where they are usable.
+
+    Nearly all belong to the running minute, and are added to it without a call.
+    """
+    running: list[float] | None = None
+    start_ms = history.minute * MINUTE_MS
+    elsewhere: list[tuple[int, int, float]] = []
+    for i in found:
+        channel, current = _CHANNEL[i], vitals[i]
+        if channel < 0 or current is None:
+            continue
+        tag = current.tag
+        if tag is _OK or tag is _CLOCK_SUSPECT:
+            at_ms = current.at_ms
+            if 0 <= at_ms - start_ms < MINUTE_MS:
+                if running is None:
+                    running = [*history.running]
+                running[channel] += current.value  # type: ignore[operator]  # only consciousness is text
+                running[channel + _WIDTH] += 1.0
+            else:
+                elsewhere.append((at_ms, channel, number(current.value)))
+    if running is not None:
+        history = History(history.minute, tuple(running), history.minutes, history.tens)
+    for at_ms, channel, value in sorted(elsewhere):
+        history = history.with_reading(at_ms, channel, value)
+    return history

@@ -87,6 +87,30 @@ class AlarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     relevant_s: float = 60.0
 
 
+class ModelsRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often models are asked, and when what they say becomes an advisory.
+
+    An advisory is raised once its score or probability has been at least ``..._from`` for ``..._sustained_s``, and is
+    over once it is below ``..._until``. An early warning is of a limit that will be crossed within
+    ``early_warning_horizon_s``; a risk without ``risk_from`` raises nothing. Advisories never sound, whatever their
+    ``priority``, which is low or medium.
+    """
+
+    ask_every_s: float = 10.0
+    risks_every_s: float = 60.0
+    priority: Priority = Priority.LOW
+    anomaly_from: float = 0.95
+    anomaly_until: float = 0.8
+    anomaly_sustained_s: float = 60.0
+    early_warning_from: float = 0.8
+    early_warning_until: float = 0.6
+    early_warning_horizon_s: float = 14400.0
+    early_warning_sustained_s: float = 30.0
+    risk_sustained_s: float = 120.0
+    risk_from: dict[str, float] = {}
+    risk_until: dict[str, float] = {}
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole alarm policy; equal content has an equal ``hash``, whatever the file looked like."""
 
@@ -97,6 +121,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     technical: Technical = Technical()
     news2: News2Rule = News2Rule()
     alarm: AlarmRule = AlarmRule()
+    models: ModelsRule = ModelsRule()
     wards: dict[str, Override] = {}
     patients: dict[str, Override] = {}
 
@@ -166,8 +191,19 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "alarm.audio_pause_s": (1, 600),
     "alarm.audio_pause_max_s": (1, 600),
     "alarm.relevant_s": (1, 600),
+    "models.ask_every_s": (1, 60),
+    "models.risks_every_s": (1, 3600),
+    "models.anomaly_from": (0.5, 1),
+    "models.anomaly_until": (0, 1),
+    "models.anomaly_sustained_s": (0, 3600),
+    "models.early_warning_from": (0.05, 1),
+    "models.early_warning_until": (0, 1),
+    "models.early_warning_horizon_s": (60, 21600),
+    "models.early_warning_sustained_s": (0, 3600),
+    "models.risk_sustained_s": (0, 3600),
 }
-"""Inclusive; in seconds, but for the levels. Beyond them an alarm would as good as never come, or come back."""
+"""Inclusive; in seconds, but for levels, scores and probabilities. Beyond them an alarm would as good as never come, or
+come back."""
 DELAY_MAX_S: Final = 600
 
 
@@ -210,7 +246,30 @@ def _problems(policy: Policy) -> list[str]:
         found.append("alarm.audio_pause_s <= alarm.audio_pause_max_s must hold")
     if not 0 < policy.news2.medium_from <= policy.news2.high_from:
         found.append("news2: 0 < medium_from <= high_from")
+    return found + _model_problems(policy.models)
+
+
+def _model_problems(rule: ModelsRule) -> list[str]:
+    found = []
+    if rule.priority is Priority.HIGH:
+        found.append("models.priority is high; an advisory is low or medium")
+    pairs = [(f"models.{name}", getattr(rule, f"{name}_from"), getattr(rule, f"{name}_until")) for name in _ADVISED]
+    for name, from_ in rule.risk_from.items():
+        until = rule.risk_until.get(name)
+        if until is None:
+            found.append(f"models.risk_until.{name} is missing")
+            continue
+        pairs.append((f"models.risk {name}", from_, until))
+        if not (0.01 <= from_ <= 1 and 0 <= until <= 1):
+            found.append(f"models.risk_from.{name} is {from_}, models.risk_until.{name} {until}; they are 0.01 to 1")
+    found += [f"models.risk_until.{name} has no risk_from" for name in rule.risk_until if name not in rule.risk_from]
+    found += [
+        f"{name}: until <= from must hold, not {until} and {from_}" for name, from_, until in pairs if until > from_
+    ]
     return found
+
+
+_ADVISED: Final = ("anomaly", "early_warning")
 
 
 def _steps(limit: Limits) -> tuple[float | None, ...]:

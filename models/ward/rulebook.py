@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import nan
 from typing import Any, Final, NamedTuple
 
 from contracts.clinical.news2 import COMPONENTS
 from contracts.records import News2Component, Vital
+from models.vitals.history import CHANNELS
 from models.ward import news2
 from models.ward.conditions import CONDITIONS
 from models.ward.policy import Limits, Policy
@@ -17,11 +19,15 @@ PENDING_MAX_MS: Final = 60_000
 
 
 class PatientRules(NamedTuple):
-    """What holds for one patient. ``bounds`` are the low and high of ``limits``, for the hot path."""
+    """What holds for one patient. ``bounds`` are the low and high of ``limits``, for the hot path.
+
+    ``channels`` are those of the vitals that models see, NaN where there is none.
+    """
 
     limits: tuple[Limits | None, ...]
     bounds: tuple[tuple[float | None, float | None] | None, ...]
     spo2_scale: int
+    channels: tuple[tuple[float, float], ...]
 
 
 ChartRow = tuple[int, Vital, int, Mapping[Any, int], Callable[[Any], int], int, Mapping[int | None, News2Component]]
@@ -41,6 +47,7 @@ class Rulebook:
         self.policy_hash = policy.hash
         self.alarm = policy.alarm
         self.news2 = policy.news2
+        self.models = policy.models
         self.stale_ms = tuple(int(policy.stale_after_s[vital] * 1000) for vital in VITALS)
         self.frozen_ms = tuple(int(technical.frozen_after_s.get(vital, 0) * 1000) for vital in VITALS)
         self.continuous = tuple(frozenset(INDEX[vital] for vital in technical.continuous))
@@ -56,6 +63,8 @@ class Rulebook:
             (INDEX[vital], vital, self.stale_ms[INDEX[vital]], *row, _just_now(vital))
             for vital, row in zip(COMPONENTS, news2.ROWS, strict=True)
         )
+        self.ask_every_ms = int(policy.models.ask_every_s * 1000)
+        self.risks_every_ms = int(policy.models.risks_every_s * 1000)
         self._patients: dict[tuple[str, str], PatientRules] = {}
 
     def of(self, ward: str, patient: str) -> PatientRules:
@@ -65,9 +74,15 @@ class Rulebook:
             limits = self.policy.limits_for(ward, patient)
             ordered = tuple(limits.get(v) for v in VITALS)
             bounds = tuple(None if each is None else (each.low, each.high) for each in ordered)
-            rules = PatientRules(ordered, bounds, self.policy.spo2_scale_for(ward, patient))
+            channels = tuple(_bounds_or_nan(bounds[INDEX[vital]]) for vital in CHANNELS)
+            rules = PatientRules(ordered, bounds, self.policy.spo2_scale_for(ward, patient), channels)
             self._patients[(ward, patient)] = rules
         return rules
+
+
+def _bounds_or_nan(bounds: tuple[float | None, float | None] | None) -> tuple[float, float]:
+    low, high = (None, None) if bounds is None else bounds
+    return nan if low is None else low, nan if high is None else high
 
 
 def _just_now(vital: Vital) -> Mapping[int | None, News2Component]:

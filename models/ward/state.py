@@ -6,20 +6,26 @@ spend a fifth of its time looking for one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS
 from contracts.errors import Poison
-from contracts.records import Quality, Source, Tag, Vital
+from contracts.records import ModelInForce, PatientFacts, Quality, Source, Tag, Vital
+from models.vitals.history import MINUTE_MS, History
 from models.ward.alarms import Alarm
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
+READABLE: Final = frozenset({1, STATE_VERSION})
+"""Fields are only added at the end, so a version 1 state (before models) is one that knows of none."""
 VITALS: Final = tuple(Vital)
 INDEX: Final = {vital: i for i, vital in enumerate(VITALS)}
 ACTIONS_KEPT: Final = 128
 LEFT_KEPT: Final = 256
+KEPT_MAX: Final = 64
+KEPT_MS: Final = 24 * 3600 * 1000
 
 
 class VitalState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -47,7 +53,8 @@ class BedState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     the device's clock is behind the log, ``lag_from_ms`` about how far it has been since ``lag_since_ms``, ``skewed``
     whether it is believed to be wrong, ``behind_since_ms`` since when its readings have been too old to raise anything.
     ``quiet_*``: the bed's sound is paused until then for alarms up to that rank. ``ended`` holds the onset of the last
-    alert of each condition, so that no later episode can be given an id that has ended.
+    alert of each condition, so that no later episode can be given an id that has ended. ``memories`` are what models
+    remember of the patient, by their names.
     """
 
     bed: str
@@ -69,12 +76,26 @@ class BedState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     behind_since_ms: int = 0
     lag_from_ms: int = 0
     ended: dict[str, int] = {}
+    history: History = History()
+    memories: dict[str, bytes] = {}
+    facts: PatientFacts | None = None
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of a patient without a bed, who left or is yet to come. ``since_ms``: log time."""
+
+    since_ms: int
+    history: History = History()
+    memories: dict[str, bytes] = {}
+    facts: PatientFacts | None = None
 
 
 class WardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One ward: its beds by patient, its clocks, the actions already applied, ``ended`` of patients who left.
 
-    ``set_back`` counts the latest records in a row whose log time was well before one that came earlier.
+    ``set_back`` counts the latest records in a row whose log time was well before one that came earlier. ``kept`` is
+    what is known of patients without a bed, the newest last; ``models`` those in force by name, ``memories`` what they
+    remember of the ward; ``asked_ms`` and ``risks_ms`` are the log times at which models were last asked.
     """
 
     ward: str
@@ -85,6 +106,11 @@ class WardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     actions: tuple[str, ...] = ()
     left: dict[str, dict[str, int]] = {}
     set_back: int = 0
+    kept: dict[str, Kept] = {}
+    models: dict[str, ModelInForce] = {}
+    memories: dict[str, bytes] = {}
+    asked_ms: int = 0
+    risks_ms: int = 0
 
 
 def rebased(state: WardState, by_ms: int) -> WardState:
@@ -93,8 +119,17 @@ def rebased(state: WardState, by_ms: int) -> WardState:
     Readings whose time was taken from that clock move with it.
     """
     log_ms = state.log_ms + by_ms
-    beds = {patient: _rebased_bed(bed, by_ms, log_ms) for patient, bed in state.beds.items()}
-    return msgspec.structs.replace(state, beds=beds, log_ms=log_ms, checked_ms=state.checked_ms + by_ms, set_back=0)
+    kept = {patient: msgspec.structs.replace(k, since_ms=k.since_ms + by_ms) for patient, k in state.kept.items()}
+    return msgspec.structs.replace(
+        state,
+        beds={patient: _rebased_bed(bed, by_ms, log_ms) for patient, bed in state.beds.items()},
+        log_ms=log_ms,
+        checked_ms=state.checked_ms + by_ms,
+        set_back=0,
+        kept=kept,
+        asked_ms=state.asked_ms + by_ms if state.asked_ms else 0,
+        risks_ms=state.risks_ms + by_ms if state.risks_ms else 0,
+    )
 
 
 def _rebased_bed(bed: BedState, by_ms: int, log_ms: int) -> BedState:
@@ -145,6 +180,7 @@ def _rebased_bed(bed: BedState, by_ms: int, log_ms: int) -> BedState:
         cuff_from_ms=corrected(bed.cuff_from_ms),
         cuff_until_ms=corrected(bed.cuff_until_ms),
         quiet_until_ms=moved(bed.quiet_until_ms),
+        history=bed.history.rebased(by_ms) if bed.history.minute * MINUTE_MS > latest_ms else bed.history,
     )
 
 
@@ -157,14 +193,21 @@ def dump(state: WardState) -> bytes:
     return _encoder.encode((STATE_VERSION, state))
 
 
+def _histories(state: WardState) -> Iterator[History]:
+    yield from (bed.history for bed in state.beds.values())
+    yield from (kept.history for kept in state.kept.values())
+
+
 def load(raw: bytes) -> WardState:
     """The state in those bytes; raises Poison when they are damaged or of another version."""
     try:
         version, state = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
         raise Poison("bad_snapshot", str(wrong)) from wrong
-    if version != STATE_VERSION:
-        raise Poison("bad_snapshot", f"state version {version}; this core reads {STATE_VERSION}")
+    if version not in READABLE:
+        raise Poison("bad_snapshot", f"state version {version}; this core reads {sorted(READABLE)}")
+    if any(not history.is_sound for history in _histories(state)):
+        raise Poison("bad_snapshot", "a history of another size")
     if any(len(bed.vitals) != len(VITALS) for bed in state.beds.values()):
         raise Poison("bad_snapshot", f"a bed with other than {len(VITALS)} vitals")
     return state
