@@ -37,6 +37,21 @@ FEED_EVENTS = Metric("ward_feed_events_total", "counter", "server-sent events qu
 FEED_DELAY_SECONDS = Metric(
     "ward_feed_delay_seconds", "histogram", "broker append of the score or alert to the feed's fan-out"
 )
+SINK_POINTS = Metric("ward_sink_points_total", "counter", "points that InfluxDB took", ("measurement",))
+SINK_REFUSED = Metric("ward_sink_refused_total", "counter", "points that InfluxDB refuses for ever", ("reason",))
+SINK_UNREADABLE = Metric("ward_sink_unreadable_total", "counter", "records that the sink could not read", ("reason",))
+SINK_FAILING = Metric(
+    "ward_sink_failing_tries", "gauge", "writes in a row that InfluxDB did not take; they wait in Kafka"
+)
+SINK_WRITE_SECONDS = Metric("ward_sink_write_seconds", "histogram", "time in which InfluxDB took one batch")
+TOPIC_RECORDS = Metric("ward_topic_records", "gauge", "records ever written to a topic", ("topic",))
+GROUP_BEHIND = Metric(
+    "ward_group_behind_records", "gauge", "records of a topic that its reader has not committed", ("group", "topic")
+)
+PROCESS_UP = Metric("ward_process_up", "gauge", "1 while the process tells its metrics", ("process",))
+PROCESS_RESTARTS = Metric(
+    "ward_process_restarts_total", "counter", "times that a process was seen to count from zero again", ("process",)
+)
 
 METRICS: Final = (
     READINGS,
@@ -54,4 +69,13 @@ METRICS: Final = (
     FEED_CUT,
     FEED_EVENTS,
     FEED_DELAY_SECONDS,
+    SINK_POINTS,
+    SINK_REFUSED,
+    SINK_UNREADABLE,
+    SINK_FAILING,
+    SINK_WRITE_SECONDS,
+    TOPIC_RECORDS,
+    GROUP_BEHIND,
+    PROCESS_UP,
+    PROCESS_RESTARTS,
 )

@@ -11,6 +11,7 @@ import msgspec
 from contracts.errors import Misconfigured
 
 PREFIX: Final = "WARD_"
+SECRETS: Final = ("influx_token", "grafana_token")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_group: str = "ward-vitals"
     worker_metrics_port: int = 0
     feed_metrics: bool = True
+    sink_group: str = "ward-influx"
+    sink_metrics_port: int = 0
+    scrape: str = ""
+    grafana_url: str | None = None
+    grafana_token: str | None = None
+    grafana_home: str | None = None
     snapshot_every_s: float = 5.0
     tick_every_s: float = 1.0
     poison_limit: int = 20000
@@ -67,7 +74,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """All fields, with secrets masked."""
-        shown = (
-            (f, "***" if f == "influx_token" and getattr(self, f) else getattr(self, f)) for f in self.__struct_fields__
-        )
+        shown = ((f, "***" if f in SECRETS and getattr(self, f) else getattr(self, f)) for f in self.__struct_fields__)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown)})"
