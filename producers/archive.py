@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -47,18 +48,57 @@ class Track:
 
 
 @dataclass(frozen=True)
+class About:
+    """What a source tells of its patient. ``stay_s``: seconds from admission to the recording's second 0."""
+
+    age_years: float | None = None
+    sex: str | None = None
+    stay_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Recording:
-    """One stay. ``id`` is a pseudonym; ``length_s`` reaches from its first value to its last."""
+    """One stay. ``id`` is a pseudonym; ``length_s`` reaches from second 0, its first value to be played, to its last.
+
+    ``past`` is what was recorded before second 0 and is not to be played.
+    """
 
     id: str
     origin: Origin
     length_s: float
     tracks: tuple[Track, ...]
+    past: tuple[Track, ...] = ()
+    about: About | None = None
 
     @property
     def vitals(self) -> list[str]:
         """The vitals it has, by name."""
         return sorted({track.vital.value for track in self.tracks})
+
+    def begun_at(self, second: float) -> Recording:
+        """The same stay played from that second on; what was recorded before it is its past."""
+        if second <= 0:
+            return self
+        whole = [_after(track, -second) for track in self.tracks]
+        about = self.about
+        if about is not None and about.stay_s is not None:
+            about = replace(about, stay_s=about.stay_s + second)
+        return replace(
+            self,
+            length_s=self.length_s - second,
+            tracks=tuple(late for track in whole if (late := _part(track, begun=True)).at_s),
+            past=tuple(early for track in whole if (early := _part(track, begun=False)).at_s),
+            about=about,
+        )
+
+
+def _after(track: Track, by_s: float) -> Track:
+    return replace(track, at_s=tuple(at + by_s for at in track.at_s))
+
+
+def _part(track: Track, begun: bool) -> Track:
+    kept = [(at, value) for at, value in zip(track.at_s, track.values, strict=True) if (at >= 0) == begun]
+    return replace(track, at_s=tuple(at for at, _ in kept), values=tuple(value for _, value in kept))
 
 
 SAMPLES: Final = "samples"
@@ -106,6 +146,13 @@ _FILES: Final = {
     Origin.CHALLENGE2012: ("challenge2012_observations.parquet", "record_id", "minute", 60.0),
 }
 
+_ABOUT: Final = {
+    # file, id column, column of the sex
+    Origin.EICU: ("eicu_stays.csv", "stay_id", "sex"),
+    Origin.CHALLENGE2012: ("challenge2012_records.csv", "record_id", "gender"),
+}
+_SEXES: Final = {"female": "female", "male": "male"}
+
 Sample = tuple[float, Mapping[str, float]]
 
 
@@ -130,12 +177,29 @@ def load(source: str, data_dir: str | None = None, stay: str | None = None) -> l
 def _samples() -> Iterator[Recording]:
     folder = resources.files("producers").joinpath("samples")
     order: list[tuple[int, Recording]] = []
+    rows_of = {str(row["stay"]): row for row in csv.DictReader(_lines(folder, "stays"))}
     for origin in Origin:
-        lines = folder.joinpath(f"{origin}.csv").read_text(encoding="utf-8").splitlines()
-        for name, rows in groupby(csv.DictReader(lines), key=lambda row: str(row["stay"])):
+        for name, rows in groupby(csv.DictReader(_lines(folder, origin)), key=lambda row: str(row["stay"])):
             samples = [(float(row["minute"]) * 60.0, _numbers(row)) for row in rows]
-            order.append((int(name.rpartition("-")[2]), assemble(name, origin, samples, COLUMNS[origin])))
+            whole = assemble(name, origin, samples, COLUMNS[origin])
+            begin_s = -min((second for second, numbers in samples if numbers), default=0.0)
+            whole = replace(whole, about=_about(rows_of[name], -begin_s))
+            order.append((int(name.rpartition("-")[2]), whole.begun_at(begin_s)))
     yield from (recording for _, recording in sorted(order, key=lambda one: one[0]))
+
+
+def _lines(folder: Traversable, name: str) -> list[str]:
+    return folder.joinpath(f"{name}.csv").read_text(encoding="utf-8").splitlines()
+
+
+def _about(row: Mapping[str, str], first_s: float) -> About:
+    """Of a sample, whose first value stands at ``first_s`` of its own time."""
+    stay_minutes = row["stay_minutes"]
+    return About(
+        float(row["age"]) if row["age"] else None,
+        row["sex"] or None,
+        float(stay_minutes) * 60 + first_s if stay_minutes else None,
+    )
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
@@ -168,14 +232,35 @@ def _whole(origin: Origin, data_dir: str | None, stay: str | None) -> list[Recor
     if data_dir is None:
         raise Misconfigured(f"{origin} needs the recordings: set WARD_DATA_DIR to the folder that holds vitals/{file}")
     wanted = None if stay is None else stay.removeprefix(f"{origin}-")
+    abouts = load_abouts(Path(data_dir), origin)
     found = []
     for name, rows in groupby(load_rows(Path(data_dir), origin), key=lambda row: row[0]):
         if wanted is None or name == wanted:
-            samples = ((at * unit_s, numbers) for _, at, numbers in rows)
+            samples = [(at * unit_s, numbers) for _, at, numbers in rows]
             recording = assemble(f"{origin}-{name}", origin, samples, COLUMNS[origin])
             if recording.tracks:
-                found.append(recording)
+                about = abouts.get(name)
+                if about is not None:
+                    first_s = next(at_s for at_s, numbers in samples if numbers.keys() & COLUMNS[origin].keys())
+                    about = replace(about, stay_s=first_s)
+                found.append(replace(recording, about=about))
     return found
+
+
+def load_abouts(data: Path, origin: Origin) -> dict[str, About]:
+    """Age and sex of the patients of a source, by stay; empty where the source does not tell."""
+    if origin not in _ABOUT:
+        return {}
+    file, key, sex = _ABOUT[origin]
+    path = data / "vitals" / file
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        return {row[key]: About(_age(row["age"]), _SEXES.get(row[sex].lower())) for row in csv.DictReader(lines)}
+
+
+def _age(text: str) -> float | None:
+    return float(text) if text and 0 < float(text) <= 120 else None
 
 
 Row = tuple[str, float, dict[str, float]]

@@ -77,6 +77,7 @@ def simulate(
         start_ms=pace.now_ms() if start_ms is None else start_ms,
         beds_per_ward=beds_per_ward,
         frame_beds=frame_beds,
+        past=True,
     )
     written = 0
     with ExitStack() as open_files:
@@ -123,13 +124,16 @@ def play(
     between: Annotated[
         str, typer.Option(help="Between two recorded values: hold or interpolate; either is said in each reading.")
     ] = "hold",
+    from_hour: Annotated[
+        float, typer.Option(min=0, max=1000, help="Play from this hour on; the hours before are told as the past.")
+    ] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again when all have ended.")] = False,
     ticks: Ticks = None,
     start_ms: StartMs = None,
     unpaced: Unpaced = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examples: ward play · ward play --list · ward play mimic --speed 1 · ward play eicu --stay eicu-141765
+    """Examples: ward play · ward play --list · ward play mimic --speed 1 · ward play eicu --from-hour 12
 
     Plays real ICU recordings into patient_vitals at one frame a second, artefacts and gaps as they are. The samples
     come with the project; the other sources are read from WARD_DATA_DIR. The broker is WARD_KAFKA.
@@ -151,6 +155,7 @@ def play(
     if list_them:
         _list(recordings, as_json)
         return
+    recordings = [late for one in recordings if (late := one.begun_at(from_hour * 3600)).tracks]
     playback = Playback(
         recordings,
         start_ms=pace.now_ms() if start_ms is None else start_ms,

@@ -18,10 +18,20 @@ from typing import Final
 from contracts.clinical.codes import VITALS
 from contracts.clinical.plausibility import PLAUSIBLE
 from contracts.errors import Misconfigured
-from contracts.records import SCHEMA_VERSION, BedReadings, Quality, Reading, Vital, VitalsFrame
+from contracts.records import (
+    SCHEMA_VERSION,
+    BedReadings,
+    PastVitals,
+    PatientFacts,
+    Quality,
+    Reading,
+    Vital,
+    VitalsFrame,
+)
 from contracts.settings import Settings
 from producers import pace
 from producers.archive import SAMPLES, Origin, Recording, Track, load
+from producers.past import facts_of, of_recording
 from producers.publish import Publisher
 
 log = logging.getLogger(__name__)
@@ -81,11 +91,17 @@ class Playback:
         """The ward's frame of the next second; None once every recording has ended."""
         second, at_ms = self.second, self.start_ms + self.second * 1000
         self.second += 1
-        spoken = []
+        spoken: list[BedReadings] = []
+        past: list[PastVitals] = []
+        facts: list[PatientFacts] = []
         for bed in self._beds:
             bedside = self._occupied(bed, second)
-            if bedside is not None and (readings := bedside.read(second, at_ms)):
-                spoken.append(BedReadings(bed=bed, patient=bedside.recording.id, readings=readings))
+            if bedside is None or not (readings := bedside.read(second, at_ms)):
+                continue
+            if bedside.introduce():
+                past += of_recording(bedside.recording, bed, at_ms)
+                facts += filter(None, [facts_of(bedside.recording, at_ms)])
+            spoken.append(BedReadings(bed=bed, patient=bedside.recording.id, readings=readings))
         if not spoken:
             return None if not self._waiting and not any(self._beds.values()) else []
         return [
@@ -96,6 +112,8 @@ class Playback:
                 seq=self.start_ms // 1000 + second,
                 at_ms=at_ms,
                 beds=tuple(spoken),
+                past=tuple(past),
+                facts=tuple(facts),
             )
         ]
 
@@ -118,9 +136,15 @@ class _Bedside:
     def __init__(self, recording: Recording, begin: int, speed: float, between: Between) -> None:
         self.recording = recording
         self._begin = begin
+        self._introduced = False
         self._speed = speed
         self._between = between
         self._next = [0] * len(recording.tracks)
+
+    def introduce(self) -> bool:
+        """Whether nothing was said of this patient yet; True once."""
+        new, self._introduced = not self._introduced, True
+        return new
 
     def over(self, second: int) -> bool:
         return (second - self._begin) * self._speed > self.recording.length_s

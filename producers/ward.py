@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from contracts.records import SCHEMA_VERSION, BedReadings, Reading, VitalsFrame
 from contracts.settings import Settings
 from producers import pace
 from producers.devices import Devices, Readings
+from producers.past import PATIENTS_A_FRAME, PATIENTS_A_TICK, SimulatedPast
 from producers.physiology import Physiology
 from producers.publish import Publisher
 from producers.scenario import GATEWAY, Body, Happening, Kind, Roster, Scenario, Script, Truth, load_script
@@ -38,6 +40,7 @@ _DAY_MS: Final = 86_400_000
 class Hospital:
     """A simulated hospital at event time ``start_ms``; ``tick`` gives the frames of the next second.
 
+    With ``past`` it also tells what its patients were before, in frames of their own after the first seconds' readings.
     Raises Misconfigured for sizes that it cannot have or a script that does not fit.
     """
 
@@ -50,6 +53,7 @@ class Hospital:
         start_ms: int,
         beds_per_ward: int = 50,
         frame_beds: int = 50,
+        past: bool = False,
     ) -> None:
         if not 1 <= beds <= MOST_BEDS:
             raise Misconfigured(f"{beds} beds: there can be 1 to {MOST_BEDS} (WARD_BEDS, --beds)")
@@ -64,6 +68,7 @@ class Hospital:
         self._devices = Devices(self._body.noise, beds)
         self._chunks = list(_chunks(self.roster, frame_beds))
         self._links: dict[int, _Link] = {}
+        self._untold = self._before() if past else iter(())
 
     def tick(self) -> list[VitalsFrame]:
         """The frames of the next second, ward by ward."""
@@ -95,7 +100,12 @@ class Hospital:
                     beds=spoken,
                 )
                 frames += [frame, frame] if ward in repeated else [frame]
-        return frames
+        return frames + list(islice(self._untold, PATIENTS_A_TICK // PATIENTS_A_FRAME))
+
+    def _before(self) -> Iterator[VitalsFrame]:
+        going = self.scenario.at(0)
+        before = SimulatedPast(self._body, self.roster, self.start_ms, going, self._devices.arterial)
+        return before.frames(self._chunks, self.start_ms // 1000)
 
     def starting(self) -> list[Truth]:
         """The events that begin in the next second."""
@@ -223,7 +233,11 @@ def script_for(beds: int) -> str:
 def run(settings: Settings, _arguments: Sequence[str]) -> int:
     """The simulator as a process: plays until it is told to stop; exit code 0, or 1 when frames were lost."""
     hospital = Hospital(
-        settings.beds, seed=settings.seed, script=load_script(script_for(settings.beds)), start_ms=pace.now_ms()
+        settings.beds,
+        seed=settings.seed,
+        script=load_script(script_for(settings.beds)),
+        start_ms=pace.now_ms(),
+        past=True,
     )
     with pace.stopping_on_signals() as (stop, _):
         publisher = Publisher(settings.kafka, client_id="ward-simulator", stop=stop)

@@ -17,15 +17,20 @@ from typing import Final
 from contracts.clinical.plausibility import PLAUSIBLE
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
-from producers.archive import COLUMNS, Origin, load_rows
+from producers.archive import COLUMNS, Origin, load_abouts, load_rows
 
 Hours = Sequence[Mapping[str, float]]
 Rows = list[tuple[int, Mapping[str, float]]]
-Pick = tuple[str, Rows]
+Pick = tuple[str, str, int, Rows]
+"""What it shows, the source's id, the minute of the stay at which play begins, rows by minute of the stay."""
 Shows = Callable[[Hours, int], bool]
 
 WINDOW_H: Final = 24
 LEAD_H: Final = 1
+PAST_H: Final = 24
+"""So much of what was before the played part comes along, for models that look back."""
+LEAST_PAST_H: Final = 12
+DENSE_PAST_H: Final = 6
 COVERAGE: Final = 0.9
 _NEEDED: Final = ("hr", "resp", "o2sat", "sbp", "map")
 _CALM: Final = {"hr": (50, 120), "resp": (8, 30), "o2sat": (91, 100), "sbp": (91, 179), "map": (61, 109)}
@@ -88,7 +93,7 @@ EICU_SHOWS: Final[tuple[tuple[str, Shows], ...]] = (
 
 
 def pick_eicu(data: Path) -> list[Pick]:
-    """(what it shows, [(minute, values)]) for each thing to be shown."""
+    """A stay for each thing to be shown."""
     stays: dict[str, dict[int, Mapping[str, float]]] = {}
     for stay, hour, values in load_rows(data, Origin.EICU, split="test", also=("sepsis",)):
         stays.setdefault(stay, {})[int(hour)] = values
@@ -100,8 +105,9 @@ def pick_eicu(data: Path) -> list[Pick]:
             start = None if stay in taken else _window(hours, shows, 0.6 if what == "artefact" else COVERAGE)
             if start is not None:
                 taken.add(stay)
-                rows: Rows = [(n * 60, _without(hours[start + n], "sepsis")) for n in range(WINDOW_H)]
-                picked.append((what, rows))
+                shown = range(max(0, start - PAST_H), start + WINDOW_H)
+                rows: Rows = [(n * 60, _without(hours[n], "sepsis")) for n in shown]
+                picked.append((what, stay, start * 60, rows))
                 break
         else:
             raise Misconfigured(f"no stay shows {what}")
@@ -109,8 +115,8 @@ def pick_eicu(data: Path) -> list[Pick]:
 
 
 def _window(hours: Hours, shows: Shows, coverage: float) -> int | None:
-    """First hour of a well covered window in which it shows after ``LEAD_H`` hours."""
-    for hour in range(LEAD_H, len(hours) - WINDOW_H + LEAD_H):
+    """First hour of a well covered window with a past in which it shows after ``LEAD_H`` hours."""
+    for hour in range(LEAST_PAST_H + LEAD_H, len(hours) - WINDOW_H + LEAD_H):
         if shows(hours, hour):
             window = hours[hour - LEAD_H : hour - LEAD_H + WINDOW_H]
             covered = sum(column in one for one in window for column in _NEEDED) / (len(_NEEDED) * WINDOW_H)
@@ -124,7 +130,7 @@ def _without(values: Mapping[str, float], column: str) -> dict[str, float]:
 
 
 def pick_mimic(data: Path) -> list[Pick]:
-    """Both records: 8 hours of the longer one, all of the shorter one.
+    """Both records: of the longer one 8 hours and ``DENSE_PAST_H`` before, half of the shorter one and the half before.
 
     The arterial channel of the longer one is left out: it was connected for 7 of 1,936 minutes and says 0 otherwise.
     """
@@ -132,10 +138,12 @@ def pick_mimic(data: Path) -> list[Pick]:
     for record, minute, values in load_rows(data, Origin.MIMIC):
         records.setdefault(record, []).append((int(minute), values))
     picked = []
-    for _, rows in sorted(records.items()):
+    for record, rows in sorted(records.items()):
+        begin = rows[len(rows) // 2][0]
         if len(rows) > MIMIC_MINUTES:
+            begin = rows[0][0] + DENSE_PAST_H * 60
             rows = [(m, {c: v for c, v in values.items() if not c.startswith("abp")}) for m, values in rows]
-        picked.append(("minute numerics", rows[:MIMIC_MINUTES]))
+        picked.append(("minute numerics", record, begin, [row for row in rows if row[0] < begin + MIMIC_MINUTES]))
     return picked
 
 
@@ -143,7 +151,10 @@ MIMIC_MINUTES: Final = 480
 
 
 def pick_challenge(data: Path) -> list[Pick]:
-    """Three records of 48 h: falling pressure, a value that nobody can have, saturation and breathing recorded."""
+    """Three records of 48 h, played from ``LEAST_PAST_H`` on.
+
+    They show falling pressure, a value that nobody can have, saturation and breathing.
+    """
     records: dict[str, Rows] = {}
     for record, minute, values in load_rows(data, Origin.CHALLENGE2012, split="test"):
         vitals = {column: value for column, value in values.items() if column in COLUMNS[Origin.CHALLENGE2012]}
@@ -160,7 +171,7 @@ def pick_challenge(data: Path) -> list[Pick]:
         for record, rows in sorted(records.items(), key=lambda item: int(item[0])):
             if record not in taken and sum("hr" in values for _, values in rows) >= 40 and shown(rows):
                 taken.add(record)
-                picked.append((what, rows))
+                picked.append((what, record, LEAST_PAST_H * 60, rows))
                 break
         else:
             raise Misconfigured(f"no record shows {what}")
@@ -169,8 +180,9 @@ def pick_challenge(data: Path) -> list[Pick]:
 
 def _pressure_falls(rows: Rows) -> bool:
     means = [(minute, values["map"]) for minute, values in rows if "map" in values and values["map"] > 20]
-    early = [value for minute, value in means if minute < 120]
-    return bool(early) and min(early) >= 65 and sum(value < 60 for m, value in means if 120 <= m < 480) >= 3
+    begin = LEAST_PAST_H * 60
+    early = [value for minute, value in means if begin - 120 <= minute < begin + 120]
+    return bool(early) and min(early) >= 65 and sum(value < 60 for m, value in means if 120 <= m - begin < 480) >= 3
 
 
 def _has_artefact(rows: Rows) -> bool:
@@ -178,7 +190,7 @@ def _has_artefact(rows: Rows) -> bool:
     odd = {
         c
         for m, values in rows
-        if m < 720
+        if 0 <= m - LEAST_PAST_H * 60 < 720
         for c, v in values.items()
         if not PLAUSIBLE[columns[c][0]].low <= v <= PLAUSIBLE[columns[c][0]].high
     }
@@ -190,7 +202,7 @@ def _breathes(rows: Rows) -> bool:
 
 
 def write(folder: Path, data: Path) -> list[str]:
-    """Write one CSV a source; what each stay shows, by our own ids. Numbers interleave the sources for the demo."""
+    """Write one CSV a source and one of the stays; what each shows, by our own ids. Numbers interleave the sources."""
     picks = {
         Origin.EICU: pick_eicu(data),
         Origin.MIMIC: pick_mimic(data),
@@ -202,17 +214,26 @@ def write(folder: Path, data: Path) -> list[str]:
         Origin.CHALLENGE2012: (6, 12, 13),
     }
     told = []
+    stays: list[tuple[str, str, str, int | str]] = []
     for origin, picked in picks.items():
         columns = list(COLUMNS[origin])
+        abouts = load_abouts(data, origin)
         with (folder / f"{origin}.csv").open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(["stay", "minute", *columns])
-            for number, (what, rows) in zip(numbers[origin], picked, strict=True):
+            for number, (what, source_id, begin, rows) in zip(numbers[origin], picked, strict=True):
                 name = f"{origin}-{number:02d}"
                 told.append(f"{name}: {what}")
-                begin = rows[0][0]
+                about = abouts.get(source_id)
+                if about is None:
+                    stays.append((name, "", "", ""))
+                else:
+                    age = "" if about.age_years is None else f"{about.age_years:g}"
+                    stays.append((name, age, about.sex or "", begin))
                 for minute, values in rows:
                     writer.writerow([name, minute - begin, *(f"{values[c]:g}" if c in values else "" for c in columns)])
+    with (folder / "stays.csv").open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([("stay", "age", "sex", "stay_minutes"), *stays])
     return sorted(told, key=lambda line: line.split(":")[0][-2:])
 
 

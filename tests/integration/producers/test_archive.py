@@ -21,8 +21,8 @@ START_MS = 1_767_340_800_000
 def test_the_shipped_sample_is_what_the_rule_picks_byte_for_byte(tmp_path: Path) -> None:
     pick.write(tmp_path, Path(str(DATA)))
     shipped = resources.files("producers").joinpath("samples")
-    for origin in Origin:
-        assert (tmp_path / f"{origin}.csv").read_bytes() == shipped.joinpath(f"{origin}.csv").read_bytes()
+    for name in (*Origin, "stays"):
+        assert (tmp_path / f"{name}.csv").read_bytes() == shipped.joinpath(f"{name}.csv").read_bytes()
 
 
 @pytest.mark.parametrize(("origin", "stays"), [(Origin.EICU, 1900), (Origin.MIMIC, 2), (Origin.CHALLENGE2012, 6700)])
