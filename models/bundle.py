@@ -42,7 +42,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a version is. ``made`` is when (ISO 8601, UTC), ``code`` the release and module that made it.
+    """What a version is. ``made`` is the day (UTC), ``code`` the release and module that made it.
 
     ``metrics`` are by split, then by name. ``purpose`` and ``limits`` are sentences for the card.
     """
@@ -72,7 +72,7 @@ class Bundle:
     def of(cls, name: str, files: Mapping[str, bytes], **fields: Any) -> Bundle:
         """A version not kept anywhere yet: to judge it before it is added. ``fields`` are those of ``Manifest``.
 
-        ``made`` is now where it is not given; numpy values become plain ones. Raises Misconfigured naming a bad field.
+        ``made`` is today where it is not given; numpy values become plain. Raises Misconfigured naming a bad field.
         """
         manifest = manifest_bytes(name, files, fields)
         return cls(name, sha256_of(manifest), decoded(manifest, f"the new {name}"), dict(files))
@@ -101,7 +101,7 @@ class Bundle:
 def manifest_bytes(name: str, files: Mapping[str, bytes], fields: Mapping[str, Any]) -> bytes:
     """The manifest of these files and fields, as it is hashed and kept. Raises Misconfigured naming the bad field."""
     given = {
-        "made": stamp(datetime.now(UTC)),
+        "made": stamp(datetime.now(UTC))[:10],
         **fields,
         "name": name,
         "files": {file: sha256_of(files[file]) for file in sorted(files)},

@@ -24,9 +24,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from contracts.errors import Misconfigured, Poison, Transient
+from contracts.settings import Settings
 from models.bundle import DIGITS, Bundle, Dataset, Interval, Manifest, decoded, manifest_bytes, sha256_of, stamp
 
-__all__ = ["Bundle", "Dataset", "Interval", "Manifest", "NotThere", "Registry"]
+__all__ = ["Bundle", "Dataset", "Interval", "Manifest", "NotThere", "Registry", "own_folder"]
 
 SHIPPED: Final = Path(__file__).resolve().parent / "weights"
 MANIFEST: Final = "manifest.json"
@@ -61,6 +62,15 @@ class Aliases(msgspec.Struct, frozen=True, kw_only=True):
     champion: str | None = None
     candidate: str | None = None
     changes: tuple[Change, ...] = ()
+
+
+def own_folder(settings: Settings) -> Path:
+    """Where a ward keeps the models that it trained or promoted itself: WARD_MODELS_DIR, else beside its state."""
+    chosen: str | None = getattr(settings, "models_dir", None)
+    if chosen:
+        return Path(chosen).expanduser()
+    state = settings.state_dir
+    return (Path(state).expanduser() if state else Path(__file__).resolve().parent.parent / ".ward") / "models"
 
 
 class Registry:
@@ -199,6 +209,14 @@ class Registry:
             _replace(path, text.encode())
         return path
 
+    def export(self, name: str, version: str, to: Path) -> Path:
+        """Copy a version with its notes to ``to``/name/version, laid out as a registry; returns that folder."""
+        bundle = self.load(name, version)
+        other = Registry(to, shipped=to)
+        with other._writing() as root:
+            self._keep(root, bundle)
+        return root / name / bundle.version
+
     def notes(self, name: str, version: str) -> dict[str, str]:
         """The card and the evaluations beside a version, by file name."""
         folder = self.folder(name, version)
@@ -245,7 +263,7 @@ class Registry:
             _replace(root / name / ALIASES, msgspec.json.format(msgspec.json.encode(after), indent=1) + b"\n")
 
     def _keep(self, root: Path, bundle: Bundle) -> None:
-        """Let ``own`` hold what it relies on: a later release may ship another version."""
+        """Let ``root`` hold what it relies on: a later release may ship another version."""
         source = self.folder(bundle.name, bundle.version)
         if source.parent.parent != root:
             notes = {file: text.encode() for file, text in self.notes(bundle.name, bundle.version).items()}
@@ -256,7 +274,7 @@ class Registry:
         version = sha256_of(contents[MANIFEST])[:DIGITS]
         folder = root / name
         if (folder / version).exists():
-            self.load(name, version)
+            Registry(shipped=root).load(name, version)
             return version
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".adding-*"):  # of somebody who was killed: we hold the lock

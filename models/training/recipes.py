@@ -50,11 +50,12 @@ class Evaluate(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where a model is made (``module`` has ``train``) and judged (``judge`` has ``evaluate``), and what it is for."""
+    """Where a model is made (``module`` has ``train``) and judged (``judge`` has ``evaluate``); what it does."""
 
     module: str
     judge: str
     does: str
+    limits: tuple[str, ...] = ()
 
     def train(self) -> Train:
         """The function; imports what it needs."""
@@ -67,21 +68,27 @@ class Recipe:
         return found
 
 
+ADULTS: Final = (
+    "Trained and judged on adults in intensive care; not judged on a general ward, in children or in pregnancy.",
+)
 RECIPES: Final[Mapping[str, Recipe]] = {
     "vitals_anomaly": Recipe(
         "models.training.anomaly",
         "models.training.anomaly_evaluation",
         "how odd a bed's last hour is for this patient, and which vitals say so",
+        ADULTS,
     ),
     "vitals_forecast": Recipe(
         "models.training.forecast",
         "models.training.forecast_evaluation",
         "where each vital will be in minutes and hours, with bands",
+        ADULTS,
     ),
     "deterioration": Recipe(
         "models.training.deterioration",
         "models.training.deterioration_evaluation",
         "how likely instability in 4 hours and death in hospital are",
+        ADULTS,
     ),
 }
 EXTRA: Final = frozenset({"tensorflow", "keras", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow", "scipy"})
