@@ -15,9 +15,11 @@ from starlette.types import Receive, Scope, Send
 
 from contracts import codec
 from contracts.errors import Poison, Transient
-from contracts.records import AlertTransition
+from contracts.records import AlertTransition, Category
 from contracts.settings import Settings
 from contracts.topology import ALERTS, partition_for
+from models.registry import Registry
+from streams.feed import advice
 from streams.feed.access import LIFETIME_S, Access, Identity, Role
 from streams.feed.actions import ActionDesk, ActionRequest, check
 from streams.feed.audit import AuditLog, Entry
@@ -27,6 +29,8 @@ from streams.feed.gauges import Gauges
 from streams.feed.guard import COOKIE, address_of
 from streams.feed.ledger import Alert
 from streams.feed.live import Live
+from streams.feed.outlooks import STALE_MS, forecast_shown
+from streams.feed.places import models_dir
 from streams.feed.replies import ApiError, bad_field, body_as, reply
 from streams.feed.sockets import ABORT
 from streams.feed.taps import read_span
@@ -94,6 +98,7 @@ class Api:
         self._desk = desk
         self._gauges = gauges
         self._drain_s = drain_s
+        self._registry = Registry(models_dir(settings))
 
     # -- the page and the process ------------------------------------------------------------------------------------
 
@@ -230,8 +235,32 @@ class Api:
         request.state.where = f"{ward}/{bed}"
         return reply(self._trend(ward, bed, placed.score.patient, seconds, None))
 
+    async def forecast(self, request: Request, _who: Identity | None) -> Response:
+        """The newest forecast of one bed, with its age; without vitals while no model has spoken of the patient."""
+        bed = request.path_params["bed"]
+        found = self._live.board.find(bed, _ward(request))
+        if found is None:
+            raise ApiError(404, "unknown_bed", "no such bed on the wall", "take the bed from /api/wall")
+        ward, placed = found
+        request.state.where = f"{ward}/{bed}"
+        patient, told = placed.score.patient, self._live.predictions.beds.get((ward, bed))
+        answer: dict[str, Any] = {"ward": ward, "bed": bed, "patient": patient, "stale_after_ms": STALE_MS}
+        answer |= {"at_ms": None, "now_ms": None, "age_ms": None, "stale": False, "known": None}
+        answer |= {"levels": [], "models": [], "vitals": []}
+        if told is not None and told.patient == patient:
+            try:
+                answer |= forecast_shown(told)
+            except Poison as bad:
+                raise ApiError(
+                    502, "bad_forecast", f"the forecast cannot be read: {bad.reason}", "see ward dlq"
+                ) from bad
+            age_ms = max(0, self._live.board.wards[ward] - told.now_ms)
+            answer |= {"age_ms": age_ms, "stale": age_ms > STALE_MS}
+        answer["limits"] = limits_summary(self._live.policy.limits_for(ward, patient))
+        return reply(answer | {"audience": AUDIENCE, "disclaimer": advice.DISCLAIMER})
+
     async def why(self, request: Request, _who: Identity | None) -> Response:
-        """The rule, the values, the source and the minutes around one alarm."""
+        """The rule, the values, the source and the minutes around one alarm; of an advisory the model behind it too."""
         alert_id = request.path_params["alert_id"]
         alert = self._live.ledger.alert(alert_id) or await self._search(alert_id)
         if alert is None:
@@ -243,6 +272,7 @@ class Api:
         rule = rule_text(policy, latest)
         if latest.policy != policy.hash:
             rule += f" (Decided under policy {latest.policy}; the words are those of {policy.hash}, in force now.)"
+        advised = await self._advised(alert) if latest.category is Category.ADVISORY else {}
         return reply(
             {
                 "alert_id": alert_id,
@@ -260,8 +290,11 @@ class Api:
                 "source": latest.source,
                 "news2": msgspec.Raw(alert.news2) if alert.news2 else None,
                 "trend": self._trend(latest.ward, latest.bed, latest.patient, WHY_BEFORE_S, end_ms),
+                "model": None,
+                "prediction": None,
                 "audience": AUDIENCE,
             }
+            | advised
         )
 
     async def act(self, request: Request, who: Identity | None) -> Response:
@@ -279,6 +312,18 @@ class Api:
         trend = self._live.trends.read(ward, bed, seconds, end_ms)
         limits = limits_summary(self._live.policy.limits_for(ward, patient))
         return {"t_ms": trend.t_ms, "series": trend.series, "limits": limits}
+
+    async def _advised(self, alert: Alert) -> dict[str, Any]:
+        """What an advisory is made of: the model, how it was judged, and what it said when the advisory was raised."""
+        raised = advice.first_of(alert.transitions())
+        told, (forecast, missing) = await asyncio.gather(
+            asyncio.to_thread(advice.evidence, self._registry, raised),
+            advice.at_onset(self._settings.kafka, raised),
+        )
+        return {
+            "model": advice.model_in_force(told, self._live.outlooks, raised.ward, forecast),
+            "prediction": advice.prediction(raised, forecast, missing),
+        }
 
     async def _search(self, alert_id: str) -> Alert | None:
         """An alarm that ended too long ago to be in memory, from its partition of the log."""

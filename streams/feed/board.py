@@ -82,12 +82,12 @@ class Board:
         self._seen: dict[str, tuple[int, int]] = {}
         self._by_bed: dict[str, str] = {}
 
-    def take(self, frame: ScoreFrame, changed: int) -> list[bytes]:
-        """Take the scores of one frame; the encoded tiles, or none when the frame was seen before."""
+    def take(self, frame: ScoreFrame, changed: int) -> list[bytes] | None:
+        """Take the scores of one frame; the encoded tiles, or None when the frame was seen before."""
         offset, now_ms = frame.source.offset, frame.now_ms
         seen = self._seen.get(frame.ward)
         if seen is not None and offset <= seen[0] and now_ms <= seen[1]:
-            return []
+            return None
         self._seen[frame.ward] = (offset, now_ms)
         self.wards[frame.ward] = now_ms
         self.clock_ms = max(self.clock_ms, now_ms)

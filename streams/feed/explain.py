@@ -10,6 +10,7 @@ from contracts.clinical.codes import VITALS
 from contracts.clinical.news2 import MAXIMUM
 from contracts.records import AlertTransition, Category, Vital
 from models.ward.policy import Limits, Policy
+from streams.feed.advice import kind_of
 
 AUDIENCE: Final = "research"
 """Who may rely on this: nobody for care. Every answer says so."""
@@ -55,6 +56,8 @@ def rule_text(policy: Policy, alarm: AlertTransition) -> str:
 
 
 def _condition(policy: Policy, alarm: AlertTransition) -> str:
+    if alarm.category is Category.ADVISORY:
+        return _advisory(alarm)
     if alarm.condition == "news2":
         return _news2(policy, alarm)
     if alarm.condition == "silence":
@@ -83,6 +86,19 @@ def _limit(alarm: AlertTransition, vital: Vital, limits: Limits) -> str:
         text += f", {side} {_value(vital, extreme)} for {_seconds(limits.extreme_delay_s)} at high priority"
     how = f"hysteresis {_value(vital, limits.hysteresis)}"
     return f"{text}. It is over once the value is {back} {_value(vital, over)} ({how})."
+
+
+def _advisory(alarm: AlertTransition) -> str:
+    kind = kind_of(alarm.condition)
+    model = alarm.model or "a model"
+    within = f" within {_duration(alarm.lead_s)}" if alarm.lead_s else ""
+    if kind.kind == "forecast" and kind.vital is not None:
+        crosses = "falls below" if kind.side == "low" else "rises above"
+        limit = _value(kind.vital, alarm.limit) if alarm.limit is not None else "its limit"
+        return f"{model} holds it likely that {VITALS[kind.vital].display.lower()} {crosses} {limit}{within}."
+    if kind.kind == "risk":
+        return f"{model} holds {kind.risk.replace('_', ' ')}{within} likely."
+    return f"{model} finds the last minutes unlike this patient's own past."
 
 
 def _news2(policy: Policy, alarm: AlertTransition) -> str:
@@ -117,12 +133,18 @@ def _fault(policy: Policy, alarm: AlertTransition, vital: Vital) -> str:
 def _afterwards(policy: Policy, alarm: AlertTransition) -> list[str]:
     rule = policy.alarm
     told = []
+    if alarm.category is Category.ADVISORY:
+        return ["It makes no sound, does not repeat itself and calls nobody; it goes when the prediction does."]
     if alarm.category is Category.PHYSIOLOGICAL:
         if alarm.priority in rule.latch:
             told.append(f"At {alarm.priority.value} priority it stays until it is acknowledged, even when it is over.")
         told.append(f"Unacknowledged for {_seconds(rule.escalate_after_s)} it is escalated.")
     told.append(f"Acknowledged and still there after {_seconds(rule.realarm_after_s)} it sounds again.")
     return told
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
 
 
 def _seconds(seconds: float) -> str:

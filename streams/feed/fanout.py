@@ -1,8 +1,9 @@
 """One bounded log of encoded events for all clients; each client is only a position in it.
 
 Nothing is queued for anyone: a client that keeps up is handed the same bytes as everybody else, one that lags gets
-every alarm it missed and the newest tiles instead of all of them, and one that lags by more alarms than the log keeps,
-or whose socket does not drain, is cut. So the memory for a slow client is one chunk and its socket's buffers.
+every alarm it missed and the newest tiles and outlooks instead of all of them, and one that lags by more alarms than
+the log keeps, or whose socket does not drain, is cut. So the memory for a slow client is one chunk and its socket's
+buffers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import msgspec
 
 from streams.feed.board import Board, tiles_event
+from streams.feed.outlooks import Outlooks
 
 CHUNK_BYTES: Final = 64 * 1024
 KEEP_FLUSHES: Final = 16
@@ -57,22 +59,21 @@ class Client:
 class Flush:
     """The events of one instant. The chunk for a ward filter is joined once, whoever asks first."""
 
-    __slots__ = ("_chunks", "alarms", "heartbeat", "seq", "tiles")
+    __slots__ = ("_chunks", "alarms", "heartbeat", "outlooks", "seq", "tiles")
 
-    def __init__(
-        self, seq: int, tiles: list[tuple[str, bytes]], alarms: list[tuple[str, bytes]], heartbeat: bytes | None
-    ) -> None:
+    def __init__(self, seq: int, tiles: Events, alarms: Events, outlooks: Events, heartbeat: bytes | None) -> None:
         self.seq = seq
         self.tiles = tiles
         self.alarms = alarms
+        self.outlooks = outlooks
         self.heartbeat = heartbeat
         self._chunks: dict[str | None, bytes] = {}
 
     def chunk(self, ward: str | None) -> bytes:
-        """Alarms first, then tiles, then the heartbeat."""
+        """Alarms first, then tiles, then outlooks, then the heartbeat."""
         made = self._chunks.get(ward)
         if made is None:
-            parts = [data for of, data in (*self.alarms, *self.tiles) if ward in (None, of)]
+            parts = [data for of, data in (*self.alarms, *self.tiles, *self.outlooks) if ward in (None, of)]
             if self.heartbeat is not None:
                 parts.append(self.heartbeat)
             made = self._chunks[ward] = b"".join(parts)
@@ -83,9 +84,16 @@ class Hub:
     """Takes events from the log readers and hands them to every client."""
 
     def __init__(
-        self, board: Board, *, keep_alarms: int = 4096, keep_alarm_bytes: int = 8 << 20, on_flush: OnFlush | None = None
+        self,
+        board: Board,
+        outlooks: Outlooks,
+        *,
+        keep_alarms: int = 4096,
+        keep_alarm_bytes: int = 8 << 20,
+        on_flush: OnFlush | None = None,
     ) -> None:
         self.board = board
+        self.outlooks = outlooks
         self.clients: set[Client] = set()
         self.seq = 0
         self._keep_alarms = keep_alarms
@@ -94,8 +102,9 @@ class Hub:
         self._alarms: deque[tuple[int, str, bytes]] = deque()
         self._alarm_bytes = 0
         self._alarm_floor = 0
-        self._pending_tiles: list[tuple[str, bytes]] = []
-        self._pending_alarms: list[tuple[str, bytes]] = []
+        self._pending_tiles: Events = []
+        self._pending_alarms: Events = []
+        self._pending_outlooks: Events = []
         self._heartbeat: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_flush_s = 0.0
@@ -116,6 +125,11 @@ class Hub:
         self._pending_alarms.append((ward, event))
         self._soon()
 
+    def publish_outlook(self, ward: str, event: bytes) -> None:
+        """Send an ``outlook`` event to whoever watches that ward."""
+        self._pending_outlooks.append((ward, event))
+        self._soon()
+
     def publish_heartbeat(self, event: bytes) -> None:
         """Send a heartbeat to everyone."""
         self._heartbeat = event
@@ -126,11 +140,12 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not (self._pending_tiles or self._pending_alarms or self._heartbeat):
+        tiles, alarms, outlooks = self._pending_tiles, self._pending_alarms, self._pending_outlooks
+        if not (tiles or alarms or outlooks or self._heartbeat):
             return
         self.seq += 1
-        flush = Flush(self.seq, self._pending_tiles, self._pending_alarms, self._heartbeat)
-        self._pending_tiles, self._pending_alarms, self._heartbeat = [], [], None
+        flush = Flush(self.seq, tiles, alarms, outlooks, self._heartbeat)
+        self._pending_tiles, self._pending_alarms, self._pending_outlooks, self._heartbeat = [], [], [], None
         self._flushes.append(flush)
         for ward, data in flush.alarms:
             self._alarms.append((self.seq, ward, data))
@@ -170,13 +185,14 @@ class Hub:
                 if client.reason is not None:
                     break
 
-    def newest_tiles(self, position: int, ward: str | None) -> Iterator[bytes]:
-        """The tiles that changed after ``position`` as one event a ward, made only when it is asked for."""
+    def newest(self, position: int, ward: str | None) -> Iterator[bytes]:
+        """The tiles and outlooks that changed after ``position``, an event of each a ward, made only when asked for."""
         for of, keys in self.board.changed_after(position, ward).items():
             placed = [self.board.tiles[key] for key in keys if key in self.board.tiles]
             if placed:
                 at_ms = max(tile.at_ms for tile in placed)
                 yield tiles_event(of, at_ms, self.board.wards[of], [tile.data for tile in placed])
+        yield from self.outlooks.events_after(position, ward)
 
     def _chunks_after(self, client: Client) -> Iterator[bytes]:
         position, client.position = client.position, self.seq
@@ -187,7 +203,7 @@ class Hub:
         alarms = [data for seq, of, data in self._alarms if seq > position and client.ward in (None, of)]
         if alarms:
             yield b"".join(alarms)
-        yield from self.newest_tiles(position, client.ward)
+        yield from self.newest(position, client.ward)
         heartbeats = [flush.heartbeat for flush in missed if flush.heartbeat]
         if heartbeats:
             yield heartbeats[-1]
@@ -202,6 +218,7 @@ class Hub:
 
 
 OnFlush = Callable[[Flush, int], None]
+Events = list[tuple[str, bytes]]
 
 
 def heartbeat_event(cursor: str, server_ms: int, wards: dict[str, int], clock_ms: int, *, ready: bool) -> bytes:

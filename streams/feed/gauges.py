@@ -30,6 +30,7 @@ class Gauges:
     def flushed(self, flush: Flush, clients: int, now_ms: int) -> None:
         """Count what one flush gave to so many clients, and how old its records are."""
         self.events.labels("tiles").inc(len(flush.tiles) * clients)
+        self.events.labels("outlook").inc(len(flush.outlooks) * clients)
         self.events.labels("alarm").inc(len(flush.alarms) * clients)
         if flush.heartbeat is not None:
             self.events.labels("heartbeat").inc(clients)

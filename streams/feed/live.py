@@ -14,7 +14,7 @@ from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import AlarmEvent, AlertTransition, ScoreFrame
 from contracts.settings import Settings
-from contracts.topology import ALERTS, SCORES
+from contracts.topology import ALERTS, FORECASTS, SCORES
 from models.ward.policy import Policy
 from streams.feed.board import Board, natural, news2_of, tiles_event
 from streams.feed.cursor import format_cursor, parse_cursor
@@ -22,6 +22,7 @@ from streams.feed.explain import encode, policy_summary
 from streams.feed.fanout import RESTARTING, Client, Flush, Hub, heartbeat_event
 from streams.feed.gauges import Gauges
 from streams.feed.ledger import Event, Ledger
+from streams.feed.outlooks import Forecasts, Outlooks
 from streams.feed.taps import Tap, consumer, from_start, from_time, partitions_of, read_span
 from streams.feed.trends import Trends
 
@@ -55,30 +56,37 @@ class Live:
         self.board = Board()
         self.ledger = Ledger(keep_events=keep_events)
         self.trends = Trends(settings.feed_history_s)
-        self.hub = Hub(self.board, on_flush=self._flushed)
+        self.outlooks = Outlooks()
+        self.predictions = Forecasts()
+        self.hub = Hub(self.board, self.outlooks, on_flush=self._flushed)
         gauges.watch(self.hub)
         self.started = asyncio.Event()
-        self.unreadable_scores = 0
+        self.unreadable: dict[str, int] = {}
         self._policy = encode(policy_summary(policy))
         self._walls: OrderedDict[str | None, tuple[float, str, int, bytes]] = OrderedDict()
         self._scores_from: dict[int, int] = {}
         self.alerts = Tap(settings.kafka, ALERTS, from_start, self._begin_alerts, self._take_alert)
         start = from_time(lambda: now_ms() - LOOK_BACK_MS)
         self.scores = Tap(settings.kafka, SCORES, start, self._begin_scores, self._take_score, SCORES_BATCH)
+        self.forecasts = Tap(settings.kafka, FORECASTS, start, lambda *_: None, self._take_forecast, SCORES_BATCH)
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Follow both topics, beat, and fill in the minutes before the start."""
+        """Follow the topics, beat, and fill in the minutes before the start."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.alerts.run())
             tasks.create_task(self.scores.run())
+            tasks.create_task(self.forecasts.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._sweep())
             tasks.create_task(self._start())
 
     def trouble(self) -> str | None:
-        """Why the wall may not be up to date, or None when the feed has caught up with Kafka."""
+        """Why the wall may not be up to date, or None when the feed has caught up with Kafka.
+
+        Forecasts are no part of it: each one tells its own age, and the wall is right without them.
+        """
         for tap in (self.alerts, self.scores):
             if not tap.connected:
                 return f"{tap.topic.name}: {tap.trouble}"
@@ -118,20 +126,31 @@ class Live:
         try:
             frame = codec.decode(record.value, ScoreFrame)
         except Poison as bad:
-            self.unreadable_scores += 1
-            if self.unreadable_scores == 1:
-                log.warning(
-                    "a score could not be read", partition=record.partition, offset=record.offset, why=bad.reason
-                )
+            self._cannot_read(SCORES.name, record, bad)
             return
         tiles = self.board.take(frame, self.hub.next_seq)
-        if not tiles:
+        if tiles is None:
             return
+        outlook = self.outlooks.take(frame, self.hub.next_seq)
         for score in frame.beds:
             self.trends.write(frame.ward, score, frame.at_ms)
-        if self.started.is_set():
+        if self.started.is_set() and tiles:
             self.gauges.waiting_ms.append(record.timestamp)
             self.hub.publish_tiles(frame.ward, tiles_event(frame.ward, frame.at_ms, frame.now_ms, tiles))
+        if self.started.is_set() and outlook is not None:
+            self.hub.publish_outlook(frame.ward, outlook)
+
+    def _take_forecast(self, record: Any) -> None:
+        try:
+            self.predictions.take(record.value)
+        except Poison as bad:
+            self._cannot_read(FORECASTS.name, record, bad)
+
+    def _cannot_read(self, topic: str, record: Any, bad: Poison) -> None:
+        self.unreadable[topic] = self.unreadable.get(topic, 0) + 1
+        if self.unreadable[topic] == 1:
+            where = {"topic": topic, "partition": record.partition, "offset": record.offset}
+            log.warning("a record could not be read", **where, why=bad.reason)
 
     async def _look_further_back(self) -> None:
         """Trends, and tiles of beds that fell silent, from before the last minute; at half speed beside live work."""
@@ -176,6 +195,8 @@ class Live:
             await asyncio.sleep(SWEEP_S)
             for ward, bed in self.board.sweep():
                 self.trends.forget(ward, bed)
+                self.outlooks.forget(ward, bed)
+                self.predictions.forget(ward, bed)
 
     def _heartbeat(self) -> bytes:
         board = self.board
@@ -195,15 +216,17 @@ class Live:
         self.hub.flush()
         wards = sorted(self.board.wards, key=natural)
         alarms = [alert.as_json() for alert in self.ledger.open.values() if ward in (None, alert.latest.ward)]
-        data = b'{"server_ms":%d,"clock_ms":%d,"policy":%s,"wards":%s,"beds":[%s],"alarms":[%s],"cursor":%s}' % (
-            now_ms(),
-            self.board.clock_ms,
-            self._policy,
-            encode(wards),
-            b",".join(self.board.in_order(ward)),
-            b",".join(alarms),
-            encode(cursor),
-        )
+        parts = {
+            "server_ms": encode(now_ms()),
+            "clock_ms": encode(self.board.clock_ms),
+            "policy": self._policy,
+            "wards": encode(wards),
+            "beds": b"[%s]" % b",".join(self.board.in_order(ward)),
+            "alarms": b"[%s]" % b",".join(alarms),
+            "outlooks": b"[%s]" % b",".join(self.outlooks.whole(ward)),
+            "cursor": encode(cursor),
+        }
+        data = b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), value) for name, value in parts.items())
         self._walls[ward] = (time.monotonic(), cursor, self.hub.seq, data)
         while len(self._walls) > 8:
             self._walls.popitem(last=False)
@@ -265,7 +288,7 @@ class Live:
             have[event.partition] = event.offset + 1
             if client.ward in (None, event.ward):
                 yield alarm_event(format_cursor(have), event.data)
-        for chunk in self.hub.newest_tiles(-1, client.ward):
+        for chunk in self.hub.newest(-1, client.ward):
             yield chunk
         cursor = format_cursor(ends)
         yield heartbeat_event(cursor, now_ms(), self.board.wards, self.board.clock_ms, ready=True)

@@ -21,3 +21,9 @@ def users_path(settings: Settings) -> Path:
 def audit_path(settings: Settings) -> Path:
     """The audit log."""
     return Path(settings.audit_log) if settings.audit_log else state_dir(settings) / "audit.log"
+
+
+def models_dir(settings: Settings) -> Path:
+    """WARD_MODELS_DIR, else the models beside the state: what a ward has trained and promoted itself."""
+    chosen: str | None = getattr(settings, "models_dir", None)
+    return Path(chosen).expanduser() if chosen else state_dir(settings) / "models"

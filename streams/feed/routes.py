@@ -20,6 +20,7 @@ ROUTES: Final[tuple[Rule, ...]] = (
     Rule("GET", "/api/wall", VIEWER, "wall", "read_wall"),
     Rule("GET", "/api/stream", VIEWER, "stream", "read_stream"),
     Rule("GET", "/api/beds/{bed}/trend", VIEWER, "trend", "read_trend"),
+    Rule("GET", "/api/beds/{bed}/forecast", VIEWER, "forecast", "read_forecast"),
     Rule("GET", "/api/alerts/{alert_id}/why", VIEWER, "why", "read_why"),
     Rule("POST", "/api/actions", NURSE, "act", "act"),
     Rule("GET", "/api/audit", ADMIN, "read_audit", "read_audit"),

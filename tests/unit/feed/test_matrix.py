@@ -37,6 +37,7 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/api/wall"): READ,
     ("GET", "/api/stream"): READ,
     ("GET", "/api/beds/{bed}/trend"): READ,
+    ("GET", "/api/beds/{bed}/forecast"): READ,
     ("GET", "/api/alerts/{alert_id}/why"): READ,
     ("POST", "/api/actions"): READ | {"viewer": 403, "nurse": 503, "admin": 503},
     ("GET", "/api/audit"): READ | {"viewer": 403, "nurse": 403},

@@ -1,0 +1,243 @@
+"""What the models make of every bed, newest only: anomaly and risks for the wall, forecasts for whoever opens a bed.
+
+A prediction is never current once it is older than ``STALE_MS`` of its ward's log time, and never told of another
+patient than the one it was made for; whoever shows one is given its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from contracts import codec
+from contracts.records import BedForecast, BedOutlook, Driver, ModelInForce, Record, Risk, ScoreFrame, SourceOffset
+
+STALE_MS: Final = 60_000
+"""Six rounds of the models: what is older was made by something that has stopped."""
+
+RISKS_KEPT_MS: Final = 150_000
+"""Risks are asked for once a minute, so those of the last two rounds stand beside a newer anomaly, with their age."""
+
+_encoder: Final = msgspec.json.Encoder()
+
+BedKey = tuple[str, str]
+
+
+class Outlook(NamedTuple):
+    """The newest outlook of a bed: as it goes to clients, when it changed in the feed's own count, and log times."""
+
+    data: bytes
+    changed: int
+    seen: BedOutlook
+    risks: tuple[Risk, ...]
+    now_ms: int
+    risks_ms: int
+
+
+class _Round(NamedTuple):
+    at_ms: int
+    now_ms: int
+    models: tuple[ModelInForce, ...]
+
+
+class Outlooks:
+    """The newest outlook of every bed and the models in force in every ward."""
+
+    def __init__(self) -> None:
+        self.beds: dict[BedKey, Outlook] = {}
+        self._rounds: dict[str, _Round] = {}
+        self._since: dict[tuple[str, str, str], SourceOffset] = {}
+
+    def take(self, frame: ScoreFrame, changed: int) -> bytes | None:
+        """Take the outlooks of a frame: the ``outlook`` event to tell, or None when it has none or they are known."""
+        known = self._rounds.get(frame.ward)
+        if not frame.outlooks or (known is not None and frame.now_ms <= known.now_ms):
+            return None
+        self._rounds[frame.ward] = _Round(frame.at_ms, frame.now_ms, frame.models)
+        for model in frame.models:
+            if model.since is not None:
+                self._since[frame.ward, model.name, model.version] = model.since
+        asked = any(one.risks for one in frame.outlooks)
+        told = []
+        for outlook in frame.outlooks:
+            key = frame.ward, outlook.bed
+            risks, risks_ms = self._risks(key, outlook, frame.now_ms, asked)
+            data = _encoder.encode(outlook_shown(outlook, frame.now_ms, risks, risks_ms))
+            self.beds[key] = Outlook(data, changed, outlook, risks, frame.now_ms, risks_ms)
+            told.append(data)
+        return self._event(frame.ward, told)
+
+    def models(self, ward: str) -> tuple[ModelInForce, ...]:
+        """The models behind the ward's newest outlooks."""
+        known = self._rounds.get(ward)
+        return known.models if known is not None else ()
+
+    def since(self, ward: str, name: str, version: str) -> SourceOffset | None:
+        """The record of the log at which that version took over in the ward, as far as this feed has seen it serve."""
+        return self._since.get((ward, name, version))
+
+    def events_after(self, position: int, ward: str | None) -> Iterator[bytes]:
+        """One ``outlook`` event a ward with the outlooks that are newer than ``position`` in the feed's count."""
+        for of, told in self._by_ward(position, ward).items():
+            yield self._event(of, told)
+
+    def whole(self, ward: str | None) -> list[bytes]:
+        """Everything known, as the data of one ``outlook`` event a ward."""
+        return [self._group(of, told) for of, told in self._by_ward(-1, ward).items()]
+
+    def forget(self, ward: str, bed: str) -> None:
+        """Drop a bed that left the wall."""
+        self.beds.pop((ward, bed), None)
+
+    def _risks(self, key: BedKey, outlook: BedOutlook, now_ms: int, asked: bool) -> tuple[tuple[Risk, ...], int]:
+        before = self.beds.get(key)
+        kept = before is not None and before.seen.patient == outlook.patient and not asked
+        if before is None or not kept or now_ms - before.risks_ms > RISKS_KEPT_MS:
+            return outlook.risks, now_ms
+        return before.risks, before.risks_ms
+
+    def _by_ward(self, position: int, ward: str | None) -> dict[str, list[bytes]]:
+        found: dict[str, list[bytes]] = {}
+        for (of, _), outlook in self.beds.items():
+            if outlook.changed > position and ward in (None, of):
+                found.setdefault(of, []).append(outlook.data)
+        return found
+
+    def _group(self, ward: str, told: Iterable[bytes]) -> bytes:
+        known = self._rounds[ward]
+        shown = [model_shown(model) for model in known.models]
+        head = {"ward": ward, "at_ms": known.at_ms, "now_ms": known.now_ms, "stale_after_ms": STALE_MS, "models": shown}
+        return b'%s,"beds":[%s]}' % (_encoder.encode(head)[:-1], b",".join(told))
+
+    def _event(self, ward: str, told: Iterable[bytes]) -> bytes:
+        return b"event: outlook\ndata: %s\n\n" % self._group(ward, told)
+
+
+class _Heads(Record, frozen=True, kw_only=True):
+    """A VitalsForecast whose beds are left as they are: most of them are never asked for."""
+
+    version: int
+    ward: str
+    at_ms: int
+    now_ms: int
+    source: SourceOffset
+    levels: tuple[float, ...]
+    models: tuple[ModelInForce, ...] = ()
+    beds: tuple[msgspec.Raw, ...] = ()
+
+
+class _Who(Record, frozen=True, kw_only=True):
+    bed: str
+    patient: str
+
+
+class Forecast(NamedTuple):
+    """The newest forecast of a bed, its bytes as they stood in the log."""
+
+    patient: str
+    now_ms: int
+    source: SourceOffset
+    levels: tuple[float, ...]
+    models: tuple[ModelInForce, ...]
+    raw: bytes
+
+    def bed(self) -> BedForecast:
+        """What it says. Raises Poison when it is not a forecast."""
+        return codec.decode(self.raw, BedForecast)
+
+
+class Forecasts:
+    """The newest forecast of every bed, about 3 kB each."""
+
+    def __init__(self) -> None:
+        self.beds: dict[BedKey, Forecast] = {}
+
+    def take(self, raw: bytes | None) -> None:
+        """Take a record of the forecasts topic. Raises Poison when it cannot be read."""
+        ward, forecasts = forecasts_in(raw)
+        for bed, forecast in forecasts.items():
+            known = self.beds.get((ward, bed))
+            if known is None or forecast.now_ms > known.now_ms:
+                self.beds[ward, bed] = forecast
+
+    def forget(self, ward: str, bed: str) -> None:
+        """Drop a bed that left the wall."""
+        self.beds.pop((ward, bed), None)
+
+
+def forecasts_in(raw: bytes | None) -> tuple[str, dict[str, Forecast]]:
+    """The ward and the forecast of each bed in a record. Raises Poison when it cannot be read."""
+    heads = codec.decode(raw, _Heads)
+    found = {}
+    for part in heads.beds:
+        data = bytes(part)
+        who = codec.decode(data, _Who)
+        found[who.bed] = Forecast(who.patient, heads.now_ms, heads.source, heads.levels, heads.models, data)
+    return heads.ward, found
+
+
+def outlook_shown(outlook: BedOutlook, now_ms: int, risks: Sequence[Risk], risks_ms: int) -> dict[str, Any]:
+    """An outlook with every field there, and the log time from which its age counts."""
+    anomaly = outlook.anomaly
+    return {
+        "bed": outlook.bed,
+        "patient": outlook.patient,
+        "at_ms": outlook.at_ms,
+        "now_ms": now_ms,
+        "risks_ms": risks_ms,
+        "anomaly": None
+        if anomaly is None
+        else {
+            "score": anomaly.score,
+            "learning": anomaly.learning,
+            "baseline_s": anomaly.baseline_s,
+            "drivers": drivers_shown(anomaly.drivers),
+            "drift": anomaly.drift,
+        },
+        "risks": [
+            {
+                "name": risk.name,
+                "probability": risk.probability,
+                "horizon_s": risk.horizon_s,
+                "known": risk.known,
+                "drivers": drivers_shown(risk.drivers),
+            }
+            for risk in risks
+        ],
+    }
+
+
+def forecast_shown(forecast: Forecast) -> dict[str, Any]:
+    """A forecast with every field there. Raises Poison when it is not one."""
+    bed = forecast.bed()
+    return {
+        "at_ms": bed.at_ms,
+        "now_ms": forecast.now_ms,
+        "known": bed.known,
+        "levels": forecast.levels,
+        "models": [model_shown(model) for model in forecast.models],
+        "vitals": [
+            {
+                "vital": one.vital,
+                "engine": one.engine,
+                "horizons_s": one.horizons_s,
+                "quantiles": one.quantiles,
+                "below": one.below,
+                "above": one.above,
+                "skill": one.skill,
+            }
+            for one in bed.vitals
+        ],
+    }
+
+
+def drivers_shown(drivers: Sequence[Driver]) -> list[dict[str, Any]]:
+    """Drivers with every field there."""
+    return [{"vital": one.vital, "what": one.what, "share": one.share} for one in drivers]
+
+
+def model_shown(model: ModelInForce) -> dict[str, Any]:
+    """A model in force with every field there."""
+    return {"name": model.name, "version": model.version, "since": model.since}
