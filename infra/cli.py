@@ -38,6 +38,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "user": Command("streams.feed.cli:app", "who may sign in to the feed: add, list, revoke"),
         "audit": Command("streams.feed.cli:app", "who did what at the feed, and whether that log is whole"),
     },
+    "Models": {
+        "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
+    },
     "Work on it": {
         "test": Command("infra.commands.checking:app", "run the tests: unit, contract, integration, e2e or all"),
         "check": Command("infra.commands.checking:app", "lint, format, types, layers, lock"),

@@ -225,13 +225,13 @@ class Registry:
 
     def _folders(self, name: str) -> list[Path]:
         if not _NAME.fullmatch(name):
-            raise NotThere(f"no model {name!r}; there are {', '.join(self.names()) or 'none'}")
+            raise NotThere(f"no model {name!r}; models to be had: {', '.join(self.names()) or 'none'}")
         return [root / name for root in self._roots]
 
     def _known(self, name: str) -> str:
         versions = self.versions(name)
         if not versions:
-            return f"there are models {', '.join(self.names()) or 'none'}; `ward model train {name}` makes one"
+            return f"models to be had: {', '.join(self.names()) or 'none'}; `ward model train` makes one"
         return f"there are {', '.join(versions)}"
 
     def _aliases_in(self, folder: Path) -> Aliases:

@@ -6,12 +6,14 @@ import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from contracts.errors import Misconfigured
 from models.registry import Bundle, NotThere
 from models.training.evaluation import Evaluation
-from models.training.stays import Stay
+
+if TYPE_CHECKING:
+    from models.training.stays import Stay
 
 SEED: Final = 20260102
 
