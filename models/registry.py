@@ -170,12 +170,14 @@ class Registry:
 
     def nominate(self, name: str, version: str, by: str, reason: str) -> None:
         """Make a version the candidate. Raises as ``load``."""
-        self._move(name, "candidate", self.load(name, version), by, reason)
+        with self._changing(by, reason) as root:
+            self._move(root, name, "candidate", self.load(name, version), by, reason)
 
     def promote(self, name: str, version: str, by: str, reason: str) -> str:
         """Make a version the champion; returns it. Raises as ``load``: what was tampered with is not promoted."""
-        bundle = self.load(name, version)
-        self._move(name, "champion", bundle, by, reason)
+        with self._changing(by, reason) as root:
+            bundle = self.load(name, version)
+            self._move(root, name, "champion", bundle, by, reason)
         return bundle.version
 
     def rollback(self, name: str, by: str, reason: str) -> str:
@@ -183,9 +185,10 @@ class Registry:
 
         Raises NotThere when there is none, and as ``load``.
         """
-        if (before := self.predecessor(name)) is None:
-            raise NotThere(f"{name} has had no other champion to go back to; {self._known(name)}")
-        self._move(name, "champion", self.load(name, before), by, reason, undo=True)
+        with self._changing(by, reason) as root:
+            if (before := self.predecessor(name)) is None:
+                raise NotThere(f"{name} has had no other champion to go back to; {self._known(name)}")
+            self._move(root, name, "champion", self.load(name, before), by, reason, undo=True)
         return before
 
     def predecessor(self, name: str) -> str | None:
@@ -243,24 +246,30 @@ class Registry:
         except msgspec.MsgspecError as wrong:
             raise Misconfigured(f"{path} is not readable ({wrong}); remove it and promote a version again") from wrong
 
-    def _move(self, name: str, alias: Alias, bundle: Bundle, by: str, reason: str, undo: bool = False) -> None:
+    @contextlib.contextmanager
+    def _changing(self, by: str, reason: str) -> Iterator[Path]:
         if not by.strip() or not reason.strip():
-            raise Misconfigured(f"a change of the {alias} needs who made it and a reason (--reason)")
+            raise Misconfigured("a change needs who made it and a reason (--reason)")
         with self._writing() as root:
-            self._keep(root, bundle)
-            before = getattr(self.aliases(name), alias)
-            mine = self._aliases_in(root / name)
-            if before == bundle.version == getattr(mine, alias):
-                return
-            change = Change(
-                at=stamp(self._now()), by=by, reason=reason, alias=alias, from_=before, to=bundle.version, undo=undo
-            )
-            places: dict[str, str | None] = {"champion": mine.champion, "candidate": mine.candidate}
-            places[alias] = bundle.version
-            if alias == "champion" and places["candidate"] == bundle.version:
-                places["candidate"] = None
-            after = Aliases(champion=places["champion"], candidate=places["candidate"], changes=(*mine.changes, change))
-            _replace(root / name / ALIASES, msgspec.json.format(msgspec.json.encode(after), indent=1) + b"\n")
+            yield root
+
+    def _move(
+        self, root: Path, name: str, alias: Alias, bundle: Bundle, by: str, reason: str, undo: bool = False
+    ) -> None:
+        self._keep(root, bundle)
+        before = getattr(self.aliases(name), alias)
+        mine = self._aliases_in(root / name)
+        if before == bundle.version == getattr(mine, alias):
+            return
+        change = Change(
+            at=stamp(self._now()), by=by, reason=reason, alias=alias, from_=before, to=bundle.version, undo=undo
+        )
+        places: dict[str, str | None] = {"champion": mine.champion, "candidate": mine.candidate}
+        places[alias] = bundle.version
+        if alias == "champion" and places["candidate"] == bundle.version:
+            places["candidate"] = None
+        after = Aliases(champion=places["champion"], candidate=places["candidate"], changes=(*mine.changes, change))
+        _replace(root / name / ALIASES, msgspec.json.format(msgspec.json.encode(after), indent=1) + b"\n")
 
     def _keep(self, root: Path, bundle: Bundle) -> None:
         """Let ``root`` hold what it relies on: a later release may ship another version."""
