@@ -1,14 +1,14 @@
 """Record <-> bytes. JSON on the wire, decoded straight into the records; whatever does not fit raises Poison.
 
-``decode_frame`` keeps what is good in a damaged frame: one malformed bed or reading is reported as a ``Fault`` of its
-own and the rest of the frame goes on, so that a single broken device never blinds a whole gateway.
+``decode_frame`` keeps what is good in a damaged frame: one malformed bed, reading, past, fact or model is reported as a
+``Fault`` of its own and the rest of the frame goes on, so that a single broken device never blinds a whole gateway.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,10 +21,19 @@ R = TypeVar("R", bound=r.Record)
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_BEDS: Final = 2000
+MAX_MODELS: Final = 16
+MAX_PAST: Final = 4000
+"""Steps of a past: a day of minutes, an hour of seconds, and some more."""
+MAX_STEP_S: Final = 3600
+MAX_AGE: Final = 130
 EARLIEST_MS: Final = 631_152_000_000  # 1990-01-01: a clock before this was never set
 LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01
 SUPPORTED_VERSIONS: Final = frozenset({1, 2, 3})
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_MODEL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_VERSION: Final = re.compile(r"[0-9a-f]{12}")
+_ORIGINS: Final = frozenset({"recording", "simulation", "topic", "lake"})
+_SEXES: Final = frozenset({"female", "male"})
 _CONSCIOUSNESS: Final = frozenset("ACVPU")
 
 _encoder: Final = msgspec.json.Encoder()
@@ -60,6 +69,9 @@ class _LooseFrame(msgspec.Struct, frozen=True):
     at_ms: int
     beds: list[msgspec.Raw] = []
     actions: tuple[r.AlertAction, ...] = ()
+    models: list[msgspec.Raw] = []
+    past: list[msgspec.Raw] = []
+    facts: list[msgspec.Raw] = []
 
 
 def encode(record: r.Record) -> bytes:
@@ -74,7 +86,9 @@ def decode(raw: bytes | None, kind: type[R]) -> R:
     missing_field, wrong_type, unknown_version.
     """
     record: R = _parse(_whole(raw), kind)
-    _check_version(getattr(record, "version", 1))
+    version = getattr(record, "version", 1)
+    if isinstance(version, int):  # a model's is a hash
+        _check_version(version)
     return record
 
 
@@ -83,7 +97,8 @@ def decode_frame(raw: bytes | None) -> Decoded:
 
     A patient or a bed that stands twice in it is set aside wherever it stands (duplicate_bed): nobody can say whose the
     readings are, and the others of the gateway must not go blind for it. Raises Poison when nothing can be used: the
-    reasons of ``decode`` and bad_name, bad_time, too_many_beds, and that of the first fault when every bed is faulty.
+    reasons of ``decode`` and bad_name, bad_time, too_many_beds, too_many, and that of the first fault when nothing else
+    is left.
     """
     whole = _whole(raw)
     try:
@@ -93,7 +108,11 @@ def decode_frame(raw: bytes | None) -> Decoded:
             raise
         return _salvage(whole, whole_fault)
     _check_frame(frame)
-    if all(_bed_is_sound(bed) for bed in frame.beds) and not (len(frame.beds) > 1 and _doubled(frame.beds)):
+    if (
+        all(_bed_is_sound(bed) for bed in frame.beds)
+        and not (len(frame.beds) > 1 and _doubled(frame.beds))
+        and ((not frame.models and not frame.past and not frame.facts) or _extras_are_sound(frame))
+    ):
         return Decoded(frame)
     return _salvage(whole, None)
 
@@ -158,12 +177,14 @@ def _check_frame(frame: r.VitalsFrame | _LooseFrame) -> None:
     for field, name in (("ward", frame.ward), ("gateway", frame.gateway)):
         if not _NAME.fullmatch(name):
             raise Poison("bad_name", f"{field} must have 1 to 128 printable characters", f"$.{field}")
-    if not EARLIEST_MS <= frame.at_ms <= LATEST_MS:
-        raise Poison("bad_time", f"{frame.at_ms} is not an epoch time in milliseconds between 1990 and 2100", "$.at_ms")
+    _check_time(frame.at_ms, "$.at_ms")
     if frame.seq < 0:
         raise Poison("wrong_type", f"seq {frame.seq} is negative", "$.seq")
     if len(frame.beds) > MAX_BEDS:
         raise Poison("too_many_beds", f"{len(frame.beds)} beds; at most {MAX_BEDS}", "$.beds")
+    for field, most in (("models", MAX_MODELS), ("past", 2 * MAX_BEDS), ("facts", MAX_BEDS)):
+        if len(getattr(frame, field)) > most:
+            raise Poison("too_many", f"{len(getattr(frame, field))} {field}; at most {most}", f"$.{field}")
 
 
 def _doubled(beds: Sequence[r.BedReadings]) -> dict[str, set[str]]:
@@ -195,6 +216,19 @@ def _reading_is_sound(reading: r.Reading) -> bool:
     return at_ms is None or EARLIEST_MS <= at_ms <= LATEST_MS
 
 
+def _extras_are_sound(frame: r.VitalsFrame) -> bool:
+    try:
+        for model in frame.models:
+            _check_model(model)
+        for past in frame.past:
+            _check_past(past)
+        for facts in frame.facts:
+            _check_facts(facts)
+    except Poison:
+        return False
+    return len({model.name for model in frame.models}) == len(frame.models)
+
+
 def _salvage(raw: bytes, whole_fault: Poison | None) -> Decoded:
     try:
         loose: _LooseFrame = _parse(raw, _LooseFrame)
@@ -217,7 +251,13 @@ def _salvage(raw: bytes, whole_fault: Poison | None) -> Decoded:
             faults.append(Fault(bytes(loose.beds[index]), "duplicate_bed", f"$.beds[{index}].{twice[0]}", detail))
         else:
             beds.append(bed)
-    if faults and not beds:
+    models, model_faults = _salvage_parts(loose.models, r.ModelRef, _check_model, "$.models")
+    past, past_faults = _salvage_parts(loose.past, r.PastVitals, _check_past, "$.past")
+    facts, facts_faults = _salvage_parts(loose.facts, r.PatientFacts, _check_facts, "$.facts")
+    faults += model_faults + past_faults + facts_faults
+    if len({model.name for model in models}) < len(models):
+        raise Poison("duplicate_model", "a model stands more than once in one frame", "$.models")
+    if faults and not (beds or models or past or facts):
         first = faults[0]
         raise Poison(first.reason, first.detail, first.field)
     frame = r.VitalsFrame(
@@ -228,6 +268,9 @@ def _salvage(raw: bytes, whole_fault: Poison | None) -> Decoded:
         at_ms=loose.at_ms,
         beds=tuple(beds),
         actions=loose.actions,
+        models=tuple(models),
+        past=tuple(past),
+        facts=tuple(facts),
     )
     _check_frame(frame)
     return Decoded(frame, tuple(faults))
@@ -241,20 +284,28 @@ def _salvage_bed(raw: bytes, path: str) -> tuple[r.BedReadings | None, list[Faul
     for field, name in (("bed", loose.bed), ("patient", loose.patient)):
         if not _NAME.fullmatch(name):
             return None, [Fault(raw, "bad_name", f"{path}.{field}", "must have 1 to 128 printable characters")]
-    readings: list[r.Reading] = []
-    faults: list[Fault] = []
-    for index, raw_reading in enumerate(loose.readings):
-        at = f"{path}.readings[{index}]"
-        try:
-            reading: r.Reading = _parse(bytes(raw_reading), r.Reading)
-            _check_reading(reading)
-        except Poison as wrong:
-            faults.append(Fault(bytes(raw_reading), wrong.reason, wrong.field.replace("$", at, 1), wrong.detail))
-        else:
-            readings.append(reading)
+    readings, faults = _salvage_parts(loose.readings, r.Reading, _check_reading, f"{path}.readings")
     if faults and not readings:
         return None, faults
     return r.BedReadings(bed=loose.bed, patient=loose.patient, readings=tuple(readings)), faults
+
+
+def _salvage_parts(
+    raws: Sequence[msgspec.Raw], kind: type[R], check: Callable[[R], None], path: str
+) -> tuple[list[R], list[Fault]]:
+    """The parts that can be read and pass ``check``, and what is wrong with each other one."""
+    good: list[R] = []
+    faults: list[Fault] = []
+    for index, raw in enumerate(raws):
+        try:
+            part: R = _parse(bytes(raw), kind)
+            check(part)
+        except Poison as wrong:
+            at = wrong.field.replace("$", f"{path}[{index}]", 1)
+            faults.append(Fault(bytes(raw), wrong.reason, at, wrong.detail))
+        else:
+            good.append(part)
+    return good, faults
 
 
 def _check_reading(reading: r.Reading) -> None:
@@ -264,7 +315,52 @@ def _check_reading(reading: r.Reading) -> None:
     if isinstance(value, str) and reading.vital is not r.Vital.CONSCIOUSNESS:
         unit = VITALS[reading.vital].ucum
         raise Poison("bad_value", f"{reading.vital} is a number in {unit}, not the text {value!r}", "$.value")
-    if reading.at_ms is not None and not EARLIEST_MS <= reading.at_ms <= LATEST_MS:
-        raise Poison(
-            "bad_time", f"{reading.at_ms} is not an epoch time in milliseconds between 1990 and 2100", "$.at_ms"
-        )
+    if reading.at_ms is not None:
+        _check_time(reading.at_ms, "$.at_ms")
+
+
+def _check_time(at_ms: int, field: str) -> None:
+    if not EARLIEST_MS <= at_ms <= LATEST_MS:
+        raise Poison("bad_time", f"{at_ms} is not an epoch time in milliseconds between 1990 and 2100", field)
+
+
+def _check_name(name: str, field: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Poison("bad_name", "must have 1 to 128 printable characters", field)
+
+
+def _check_model(model: r.ModelRef) -> None:
+    if not _MODEL.fullmatch(model.name):
+        raise Poison("bad_name", f"{model.name!r} names no model: small letters, digits and _", "$.name")
+    if not _VERSION.fullmatch(model.version):
+        raise Poison("bad_value", f"{model.version!r} is no version: 12 hex digits", "$.version")
+
+
+def _check_past(past: r.PastVitals) -> None:
+    _check_name(past.bed, "$.bed")
+    _check_name(past.patient, "$.patient")
+    if not 1 <= past.step_s <= MAX_STEP_S:
+        raise Poison("bad_value", f"a step of {past.step_s} s; it is 1 to {MAX_STEP_S}", "$.step_s")
+    if past.origin not in _ORIGINS:
+        raise Poison("bad_value", f"{past.origin!r} is no origin; known are {sorted(_ORIGINS)}", "$.origin")
+    seen: set[r.Vital] = set()
+    for index, series in enumerate(past.series):
+        if series.vital in seen or series.vital is r.Vital.CONSCIOUSNESS:
+            why = "stands twice" if series.vital in seen else "is no number"
+            raise Poison("bad_value", f"{series.vital} {why}", f"$.series[{index}].vital")
+        if len(series.values) > MAX_PAST:
+            raise Poison("too_many", f"{len(series.values)} steps; at most {MAX_PAST}", f"$.series[{index}].values")
+        seen.add(series.vital)
+    _check_time(past.start_ms, "$.start_ms")
+    longest = max((len(series.values) for series in past.series), default=0)
+    _check_time(past.start_ms + longest * past.step_s * 1000, "$.series")
+
+
+def _check_facts(facts: r.PatientFacts) -> None:
+    _check_name(facts.patient, "$.patient")
+    if facts.age_years is not None and not 0 <= facts.age_years <= MAX_AGE:
+        raise Poison("bad_value", f"an age of {facts.age_years}; it is 0 to {MAX_AGE}", "$.age_years")
+    if facts.sex is not None and facts.sex not in _SEXES:
+        raise Poison("bad_value", f"sex {facts.sex!r}; known are {sorted(_SEXES)}", "$.sex")
+    if facts.admitted_ms is not None:
+        _check_time(facts.admitted_ms, "$.admitted_ms")

@@ -80,7 +80,11 @@ class Priority(StrEnum):
 
 
 class Category(StrEnum):
-    """Physiological alarms speak of the patient, technical ones of the equipment, advisories of a prediction."""
+    """Physiological alarms speak of the patient, technical ones of the equipment, advisories of a prediction.
+
+    An advisory is silent, whatever its priority: it is shown and never sounds, is not escalated, does not latch, and
+    once acknowledged does not come back until it is over.
+    """
 
     PHYSIOLOGICAL = "physiological"
     TECHNICAL = "technical"
@@ -236,7 +240,7 @@ class VitalsFrame(Record, frozen=True, kw_only=True):
 
 
 class ScoredVital(Record, frozen=True, kw_only=True):
-    """A bed's latest value of one vital and what the core makes of it. ``limits`` are those in force now."""
+    """A bed's latest value of one vital and what the core makes of it."""
 
     vital: Vital
     value: float | str | None

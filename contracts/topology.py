@@ -45,12 +45,22 @@ VITALS: Final = Topic(
     "patient_vitals",
     r.VitalsFrame,
     "ward",
-    "one gateway tick: readings of 1..N beds; also the ward log's clock ticks and sequenced actions",
+    "one gateway tick: readings of 1..N beds; also the log's clock ticks, sequenced actions, what is known of patients",
     config=MappingProxyType({"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"}),
 )
 IMAGE_ARRIVALS: Final = Topic("image_arrivals", r.ImageArrival, "study", "a stored, de-identified image")
-SCORES: Final = Topic("vitals_scores", r.ScoreFrame, "ward", "tagged values, NEWS2 interval and open alarms a bed")
-FORECASTS: Final = Topic("vitals_forecasts", r.VitalsForecast, "ward", "quantiles of each vital ahead")
+SCORES: Final = Topic(
+    "vitals_scores",
+    r.ScoreFrame,
+    "ward",
+    "tagged values, NEWS2 interval and open alarms a bed; what the models make of it",
+)
+FORECASTS: Final = Topic(
+    "vitals_forecasts",
+    r.VitalsForecast,
+    "ward",
+    "quantiles of each vital ahead, and the probability of crossing a limit",
+)
 IMAGE_JOBS: Final = Topic("image_jobs", r.ImageJob, "study", "which model reads which image")
 IMAGE_RESULTS: Final = Topic("image_results", r.ImageResult, "study", "finding or refusal of one image")
 ALERTS: Final = Topic(
@@ -109,11 +119,16 @@ STEPS: Final[tuple[Step, ...]] = (
     Step("producers.ward", "the simulated hospital", writes=(VITALS,)),
     Step(
         "streams.worker",
-        "validates, scores NEWS2, runs the alarms",
+        "validates, scores NEWS2, asks the models, runs the alarms",
         reads=(VITALS, ALERT_ACTIONS, SNAPSHOTS),
-        writes=(VITALS, SCORES, ALERTS, DEAD_LETTERS, SNAPSHOTS),
+        writes=(VITALS, SCORES, FORECASTS, ALERTS, DEAD_LETTERS, SNAPSHOTS),
     ),
-    Step("streams.feed.server", "the live alert feed", reads=(SCORES, ALERTS), writes=(ALERT_ACTIONS,)),
+    Step("streams.feed.server", "the live alert feed", reads=(SCORES, FORECASTS, ALERTS), writes=(ALERT_ACTIONS,)),
+    Step(
+        "streams.influx",
+        "brings all of it to InfluxDB, for the monitoring wall",
+        reads=(SCORES, FORECASTS, ALERTS, IMAGE_RESULTS),
+    ),
     Step(
         "streams.cli",
         "ward tail, ward acknowledge, ward dlq",
@@ -122,7 +137,7 @@ STEPS: Final[tuple[Step, ...]] = (
     ),
 )
 
-AWAITING: Final[tuple[Topic[Any], ...]] = (IMAGE_ARRIVALS, FORECASTS, IMAGE_JOBS, IMAGE_RESULTS)
+AWAITING: Final[tuple[Topic[Any], ...]] = (IMAGE_ARRIVALS, IMAGE_JOBS, IMAGE_RESULTS)
 """Topics whose steps are not built yet: created, empty, and listed here so that nobody takes silence for health."""
 
 CLOCK_KEY: Final = "~clock"

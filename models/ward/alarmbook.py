@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from contracts.records import (
@@ -17,10 +19,15 @@ from contracts.records import (
 )
 from models.ward import alarms as machine
 from models.ward.alarms import Alarm, Breach
-from models.ward.conditions import CONDITIONS, SILENCE
+from models.ward.conditions import CONDITIONS, SILENCE, warning_of
 from models.ward.rulebook import Rulebook
 from models.ward.state import INDEX, BedState, VitalState
 from models.ward.values import number
+
+ADVICE_MS: Final = 300_000
+"""An advisory of which its model has said nothing for so long is over."""
+UNHEARD: Final = "its model has said nothing for 5 min"
+HAPPENED: Final = "the limit is crossed"
 
 
 class AlarmBook:
@@ -52,8 +59,7 @@ class AlarmBook:
     ) -> None:
         """A condition was seen to hold; its alarm is raised once that has lasted for ``delay_ms``."""
         before = bed.alarms.get(condition)
-        physiological = category is Category.PHYSIOLOGICAL
-        may_raise = not physiological or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms
+        may_raise = category is Category.TECHNICAL or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms
         severe_ms = delay_ms if severe_delay_ms is None else severe_delay_ms
         after, event = machine.on_breach(before, condition, category, breach, delay_ms, severe_ms, may_raise)
         if before is None and (last_ms := bed.ended.get(condition)) is not None and after.onset_ms <= last_ms:
@@ -62,13 +68,22 @@ class AlarmBook:
         if event is not None:
             self._signal(bed, before, after, event, breach.at_ms)
 
-    def calm(self, bed: BedState, condition: str, at_ms: int) -> None:
-        """A condition was seen to be over."""
+    def calm(self, bed: BedState, condition: str, at_ms: int, note: str | None = None) -> None:
+        """A condition was seen to be over; ``note`` says why."""
         before = bed.alarms.get(condition)
         if before is None:
             return
         after, event = machine.on_calm(before, self.rulebook.alarm.latch)
-        self.settle(bed, before, after, event, at_ms)
+        self.settle(bed, before, after, event, at_ms, note=note)
+
+    def hold(self, bed: BedState, condition: str) -> None:
+        """The model of an advisory said that it is neither reached nor over: it goes on, if it was raised."""
+        alarm = bed.alarms[condition]
+        if alarm.state is AlarmState.PENDING or alarm.advice is None:
+            del bed.alarms[condition]
+        else:
+            advice = msgspec.structs.replace(alarm.advice, heard_clock_ms=self.clock_ms)
+            bed.alarms[condition] = msgspec.structs.replace(alarm, advice=advice)
 
     def _signal(self, bed: BedState, before: Alarm | None, after: Alarm, event: AlarmEvent, at_ms: int) -> None:
         """An alarm sounds: for the first time, again, or at a higher priority."""
@@ -81,12 +96,15 @@ class AlarmBook:
             after = msgspec.structs.replace(
                 after, signalled_ms=self.now_ms, acked_ms=0, escalation=0, audio_until_ms=None
             )
-        quiet = bed.quiet_until_ms > self.now_ms and bed.patient not in self.unpaused
+        silent = after.category is Category.ADVISORY
+        quiet = not silent and bed.quiet_until_ms > self.now_ms and bed.patient not in self.unpaused
         rank = machine.RANK[after.priority]
         if quiet and rank <= bed.quiet_rank:
             after = msgspec.structs.replace(after, audio_until_ms=bed.quiet_until_ms)
         bed.alarms[after.condition] = after
         self.tell(bed, after, after.state, event, at_ms)
+        if warning_of(after.condition) in bed.alarms:
+            self.calm(bed, warning_of(after.condition), at_ms, HAPPENED)
         if quiet and rank > bed.quiet_rank:
             self._break_pauses(bed, at_ms)
 
@@ -109,6 +127,10 @@ class AlarmBook:
             breach = Breach(bed.newest_ms, Priority.MEDIUM, message)
             self.breach(bed, SILENCE, Category.TECHNICAL, breach, 0)
         for condition, alarm in tuple(bed.alarms.items()):
+            if alarm.advice is not None:
+                if self.clock_ms - alarm.advice.heard_clock_ms > ADVICE_MS:
+                    self.calm(bed, condition, self.now_ms, UNHEARD)
+                continue
             if alarm.state is AlarmState.PENDING:
                 self._ripen(bed, alarm, bed.newest_ms + silent_ms)
                 continue
@@ -185,6 +207,7 @@ class AlarmBook:
         """Writes one numbered transition of ``alarm`` into ``state`` and keeps the alarm unless it ended."""
         if alarm.alert_id is None:
             raise ValueError(f"{alarm.condition} of {bed.patient} is told before it was raised")
+        advice = alarm.advice
         self.told.append(
             AlertTransition(
                 version=SCHEMA_VERSION,
@@ -212,6 +235,10 @@ class AlarmBook:
                 audio_until_ms=alarm.audio_until_ms,
                 escalation=alarm.escalation,
                 note=note,
+                model=None if advice is None else advice.model,
+                drivers=() if advice is None else advice.drivers,
+                probability=None if advice is None else advice.probability,
+                lead_s=None if advice is None else advice.lead_s,
             )
         )
         if state is AlarmState.INACTIVE:

@@ -9,7 +9,8 @@
                                                                   latched ── acknowledge ──> (none)
 
 Breaches and calm are judged by event time, re-alarm, escalation and the end of a pause by log time. A technical alarm
-never latches; a pause always ends; a higher priority always breaks through.
+never latches; a pause always ends; a higher priority always breaks through. An advisory neither latches nor sounds:
+nothing comes of time alone but its end, when its model falls silent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from contracts.records import AlarmEvent, AlarmState, Category, Priority, Vital
+from contracts.records import AlarmEvent, AlarmState, Category, Driver, Priority, Vital
 from models.ward.policy import AlarmRule
 
 RANK: Final = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
@@ -29,6 +30,19 @@ _PENDING: Final = AlarmState.PENDING
 _ACKNOWLEDGED: Final = AlarmState.ACKNOWLEDGED
 _LATCHED: Final = AlarmState.LATCHED
 _INACTIVE: Final = AlarmState.INACTIVE
+
+
+class Advice(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is behind an advisory: the model (``name@version``), its probability or score, its drivers, its lead.
+
+    ``heard_clock_ms`` is the ward's clock when the model last said that it goes on.
+    """
+
+    model: str
+    probability: float
+    drivers: tuple[Driver, ...]
+    lead_s: int | None
+    heard_clock_ms: int
 
 
 class Alarm(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -56,6 +70,7 @@ class Alarm(msgspec.Struct, frozen=True, array_like=True, gc=False):
     acked_ms: int = 0
     audio_until_ms: int | None = None
     escalation: int = 0
+    advice: Advice | None = None
 
 
 class Breach(NamedTuple):
@@ -68,6 +83,7 @@ class Breach(NamedTuple):
     value: float | str | None = None
     limit: float | None = None
     reading_ms: int | None = None
+    advice: Advice | None = None
 
 
 class Change(NamedTuple):
@@ -146,6 +162,7 @@ def on_breach(
             limit=breach.limit,
             severe_ms=severe_ms,
             relapse_ms=relapse_ms,
+            advice=breach.advice,
         ),
         event,
     )
@@ -177,7 +194,9 @@ def on_lull(alarm: Alarm) -> Alarm:
 
 def due(alarm: Alarm, now_ms: int, rule: AlarmRule) -> list[AlarmEvent]:
     """What log time alone brings by ``now_ms``: the pause ends, it sounds again, or it is escalated."""
-    events = []
+    events: list[AlarmEvent] = []
+    if alarm.category is Category.ADVISORY:
+        return events
     if alarm.audio_until_ms is not None and now_ms >= alarm.audio_until_ms:
         events.append(AlarmEvent.AUDIO_RESUMED)
     if alarm.state is _ACKNOWLEDGED:

@@ -25,3 +25,18 @@ CONDITIONS: Final = tuple(
 NEWS2: Final = "news2"
 SILENCE: Final = "silence"
 CLOCK: Final = "clock"
+ANOMALY: Final = "anomaly"
+
+
+def warning_of(condition: str) -> str:
+    """The early warning of a limit's condition.
+
+    >>> warning_of("spo2_low")
+    'forecast_spo2_low'
+    """
+    return f"forecast_{condition}"
+
+
+def risk_of(name: str) -> str:
+    """The condition of a risk that a model assesses."""
+    return f"risk_{name}"

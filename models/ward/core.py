@@ -27,6 +27,7 @@ from contracts.records import (
 from contracts.topology import CLOCK_KEY
 from models.ports import Answers, Ask
 from models.ward import knowledge
+from models.ward.advice import withdraw
 from models.ward.alarmbook import AlarmBook
 from models.ward.asking import ask_of
 from models.ward.heeding import Heeded, heed_answers
@@ -109,6 +110,8 @@ class WardCore:
         models = state.models
         if frame.models and frame.ward == CLOCK_KEY:
             models = in_force(models, frame.models, source)
+            if models.keys() != state.models.keys():
+                withdraw(book, roster, models)
         scored, readings, late, duplicates = _take_in(book, roster, frame)
         touched = [incoming.patient for incoming in frame.beds]
         checked_ms = state.checked_ms
@@ -152,7 +155,7 @@ class WardCore:
         return after, Outputs(scores, tuple(book.told), readings, late, duplicates)
 
     def ask(self, state: WardState, now_ms: int) -> Ask | None:
-        """What the models in force are to be asked after the record at ``now_ms``; None when nothing is due.
+        """What the models in force are to be asked after the clock tick at ``now_ms``; None when nothing is due.
 
         Due every ``ask_every_s`` of log time, at a phase that the ward's name decides, until ``heed`` took in an
         answer: where there is none to be had, it is handed ``NO_ANSWERS``.

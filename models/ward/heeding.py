@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,13 +19,17 @@ from contracts.records import (
     VitalsForecast,
 )
 from models.ports import ANOMALY, DETERIORATION, FORECAST, Answers, Ask, Memory
+from models.ward.advice import Word, advise
+from models.ward.alarmbook import AlarmBook
 from models.ward.rulebook import Rulebook
 from models.ward.state import BedState, WardState
 
 
 class Heeded(NamedTuple):
-    """What the answers led to. ``scores`` holds outlooks and no beds, ``forecast`` the beds that have one; None when no
-    model spoke."""
+    """What the answers led to. ``scores`` holds outlooks and no beds, ``forecast`` the beds that have one.
+
+    None when no model spoke.
+    """
 
     scores: ScoreFrame | None
     forecast: VitalsForecast | None
@@ -41,48 +45,16 @@ def heed_answers(
     """
     now_ms = max(now_ms, state.log_ms)
     serving = {name: model for name, model in state.models.items() if ask.models.get(name) == model.version}
-    outlooks: list[BedOutlook] = []
-    forecasts: list[BedForecast] = []
-    beds = dict(state.beds)
     memories = {name: memory for name, memory in answers.memories.items() if name in serving}
+    book = AlarmBook(rulebook, state.ward, now_ms, state.clock_ms, source)
+    beds = dict(state.beds)
+    spoken: list[tuple[BedState, Word, float]] = []
     for i, patient in enumerate(ask.patients):
         bed = beds.get(patient)
-        if bed is None:
-            continue
-        bed = _remembering(bed, memories, i)
-        at_ms = int(ask.windows.at_ms[i])
-        anomaly = answers.anomalies[i] if answers.anomalies is not None and ANOMALY in serving else None
-        risks = answers.risks[i] if answers.risks is not None and DETERIORATION in serving else ()
-        ahead = answers.forecasts[i] if answers.forecasts is not None and FORECAST in serving else ()
-        if anomaly is not None or risks:
-            outlooks.append(BedOutlook(bed=bed.bed, patient=patient, at_ms=at_ms, anomaly=anomaly, risks=risks))
-        if ahead:
-            known = _known(ask, i)
-            forecasts.append(BedForecast(bed=bed.bed, patient=patient, at_ms=at_ms, known=known, vitals=ahead))
-        beds[patient] = bed
-    scores = forecast = None
-    if outlooks:
-        scores = ScoreFrame(
-            version=SCHEMA_VERSION,
-            ward=state.ward,
-            at_ms=now_ms,
-            now_ms=now_ms,
-            source=source,
-            policy=rulebook.policy_hash,
-            outlooks=tuple(outlooks),
-            models=_said_by(serving, (ANOMALY, DETERIORATION)),
-        )
-    if forecasts:
-        forecast = VitalsForecast(
-            version=SCHEMA_VERSION,
-            ward=state.ward,
-            at_ms=now_ms,
-            now_ms=now_ms,
-            source=source,
-            levels=answers.levels,
-            models=_said_by(serving, (FORECAST,)),
-            beds=tuple(forecasts),
-        )
+        if bed is not None:
+            word = _word(ask, answers, serving, i)
+            beds[patient] = bed = advise(book, _remembering(bed, memories, i), serving, word)
+            spoken.append((bed, word, _known(ask, i) if word.forecasts else 0.0))
     after = msgspec.structs.replace(
         state,
         beds=beds,
@@ -90,7 +62,65 @@ def heed_answers(
         asked_ms=now_ms,
         risks_ms=now_ms if ask.risks else state.risks_ms,
     )
-    return after, Heeded(scores, forecast, ())
+    scores = _scores(book, serving, spoken, bool(ask.risks))
+    forecast = _forecast(book, serving, spoken, answers.levels)
+    return after, Heeded(scores, forecast, tuple(book.told))
+
+
+def _word(ask: Ask, answers: Answers, serving: Mapping[str, ModelInForce], i: int) -> Word:
+    return Word(
+        int(ask.windows.at_ms[i]),
+        answers.anomalies[i] if answers.anomalies is not None and ANOMALY in serving else None,
+        answers.forecasts[i] if answers.forecasts is not None and FORECAST in serving else (),
+        answers.risks[i] if answers.risks is not None and DETERIORATION in serving else (),
+    )
+
+
+def _scores(
+    book: AlarmBook, serving: Mapping[str, ModelInForce], spoken: Sequence[tuple[BedState, Word, float]], risks: bool
+) -> ScoreFrame | None:
+    outlooks = tuple(
+        BedOutlook(bed=bed.bed, patient=bed.patient, at_ms=word.at_ms, anomaly=word.anomaly, risks=word.risks)
+        for bed, word, _ in spoken
+        if word.anomaly is not None or word.risks
+    )
+    if not outlooks:
+        return None
+    return ScoreFrame(
+        version=SCHEMA_VERSION,
+        ward=book.ward,
+        at_ms=book.now_ms,
+        now_ms=book.now_ms,
+        source=book.source,
+        policy=book.rulebook.policy_hash,
+        outlooks=outlooks,
+        models=_said_by(serving, (ANOMALY, DETERIORATION) if risks else (ANOMALY,)),
+    )
+
+
+def _forecast(
+    book: AlarmBook,
+    serving: Mapping[str, ModelInForce],
+    spoken: Sequence[tuple[BedState, Word, float]],
+    levels: tuple[float, ...],
+) -> VitalsForecast | None:
+    beds = tuple(
+        BedForecast(bed=bed.bed, patient=bed.patient, at_ms=word.at_ms, known=known, vitals=word.forecasts)
+        for bed, word, known in spoken
+        if word.forecasts
+    )
+    if not beds:
+        return None
+    return VitalsForecast(
+        version=SCHEMA_VERSION,
+        ward=book.ward,
+        at_ms=book.now_ms,
+        now_ms=book.now_ms,
+        source=book.source,
+        levels=levels,
+        models=_said_by(serving, (FORECAST,)),
+        beds=beds,
+    )
 
 
 def _said_by(serving: Mapping[str, ModelInForce], names: Iterable[str]) -> tuple[ModelInForce, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.records import ActionKind, AlarmEvent, AlarmState, AlertAction
+from contracts.records import ActionKind, AlarmEvent, AlarmState, AlertAction, Category
 from models.ward import alarms as machine
 from models.ward.alarmbook import AlarmBook
 from models.ward.alarms import Alarm
@@ -40,7 +40,11 @@ def _pause(book: AlarmBook, bed: BedState, chosen: list[Alarm], action: AlertAct
     rule = book.rulebook.alarm
     asked_s = rule.audio_pause_s if action.pause_s is None else action.pause_s
     until_ms = book.now_ms + int(min(max(asked_s, 1), rule.audio_pause_max_s) * 1000)
-    sounding = [alarm for alarm in chosen if alarm.state in (AlarmState.ACTIVE, AlarmState.LATCHED)]
+    sounding = [
+        alarm
+        for alarm in chosen
+        if alarm.state in (AlarmState.ACTIVE, AlarmState.LATCHED) and alarm.category is not Category.ADVISORY
+    ]
     for alarm in sounding:
         after = msgspec.structs.replace(alarm, audio_until_ms=until_ms)
         book.tell(bed, after, after.state, AlarmEvent.AUDIO_PAUSED, book.now_ms, action, action.text)

@@ -30,6 +30,7 @@ from contracts.topology import (
     Topic,
     partition_for,
 )
+from models.ports import ANOMALY, DETERIORATION, FORECAST, Answers, Ask
 from models.ward.core import WardCore
 from models.ward.policy import load_policy
 
@@ -37,6 +38,10 @@ EXAMPLES: Final = SCHEMAS.parent / "examples"
 WARD: Final = "W3"
 T0: Final = 1_767_340_800_000
 PARTITION: Final = partition_for(WARD, VITALS.partitions)
+
+MODELS: Final = tuple(
+    r.ModelRef(name=name, version=sha256(name.encode()).hexdigest()[:12]) for name in (ANOMALY, DETERIORATION, FORECAST)
+)
 
 Example = tuple[Topic[Any], str, r.Record]
 
@@ -131,6 +136,72 @@ def made_by_the_core() -> Iterator[Example]:
     )
 
 
+def foreseen() -> Iterator[tuple[r.VitalsFrame, int]]:
+    """The ward's log again: a patient whose past is known, models in force, nothing crossed yet."""
+    patient = f"{WARD}-B01", "p-0001"
+    past = r.PastVitals(
+        bed=patient[0],
+        patient=patient[1],
+        start_ms=T0 - 6 * 3_600_000,
+        step_s=3600,
+        origin="recording",
+        series=(
+            r.PastSeries(vital=r.Vital.HEART_RATE, values=(71.0, 70.0, None, 74.0, 79.0, 86.0)),
+            r.PastSeries(vital=r.Vital.SPO2, values=(97.0, 97.0, 96.0, 95.0, 95.0, 93.0)),
+        ),
+    )
+    facts = r.PatientFacts(patient=patient[1], age_years=71.0, sex="female", admitted_ms=T0 - 30 * 3_600_000)
+    yield r.VitalsFrame(version=1, ward=WARD, gateway="gw-3", seq=0, at_ms=T0, past=(past,), facts=(facts,)), T0
+    for second in range(150):
+        at_ms = T0 + second * 1000
+        yield (
+            r.VitalsFrame(version=1, ward=CLOCK_KEY, gateway="worker", seq=second, at_ms=at_ms, models=MODELS),
+            at_ms,
+        )
+        beds = (bed(1, second, 92.0),)
+        yield r.VitalsFrame(version=1, ward=WARD, gateway="gw-3", seq=second, at_ms=at_ms, beds=beds), at_ms + 180
+
+
+def answered(ask: Ask) -> Answers:
+    """What models might say of that patient; the numbers are made up."""
+    quantiles = tuple((90.0 - 2 * n, 92.0 - n, 94.0) for n in range(2))
+    forecast = r.VitalForecast(
+        vital=r.Vital.SPO2,
+        engine=r.Engine.LSTM,
+        horizons_s=(600, 1800),
+        quantiles=quantiles,
+        below=(0.41, 0.83),
+        skill=(0.04, 0.11),
+    )
+    driver = r.Driver(what="level 92, usually 97", share=0.71, vital=r.Vital.SPO2)
+    anomaly = r.Anomaly(score=0.97, learning=True, baseline_s=5400, drivers=(driver,))
+    risk = r.Risk(name="hypotension", probability=0.42, horizon_s=14_400, known=0.83, drivers=(driver,))
+    return Answers((0.05, 0.5, 0.95), (anomaly,), ((forecast,),), ((risk,),) if ask.risks else None, {})
+
+
+def said_with_models() -> Iterator[Example]:
+    core = WardCore(load_policy())
+    state = core.fresh(WARD)
+    told: set[str] = set()
+    for offset, (frame, now_ms) in enumerate(foreseen()):
+        source = r.SourceOffset(topic=VITALS.name, partition=PARTITION, offset=offset)
+        state, _ = core.step(state, frame, now_ms, source)
+        if frame.past:
+            yield VITALS, "past-and-facts", frame
+        if frame.models and frame.seq == 0:
+            yield VITALS, "tick-with-models", frame
+        ask = core.ask(state, now_ms) if frame.ward == CLOCK_KEY else None
+        if ask is None:
+            continue
+        state, heeded = core.heed(state, ask, answered(ask), now_ms, source)
+        for transition in heeded.transitions:
+            yield ALERTS, f"advisory-{transition.condition}-{transition.event}", transition
+        if ask.risks and "heard" not in told and heeded.scores and heeded.forecast:
+            told.add("heard")
+            yield SCORES, "outlooks", heeded.scores
+            yield FORECASTS, "spo2-ahead", heeded.forecast
+
+
 def refused() -> Iterator[Example]:
     """Dead letters as they come from a frame with one bad reading, and from bytes that are no frame."""
     good = next(frame for frame, _ in shift() if frame.beds)
@@ -210,30 +281,11 @@ def by_hand() -> Iterator[Example]:
     result = job | {"model": "knee_osteoporosis", "model_sha256": digest, "at_ms": T0 + 2_000}
     yield IMAGE_RESULTS, "finding", r.ImageResult(label="osteopenia", probability=0.71, **result)
     yield IMAGE_RESULTS, "refusal", r.ImageResult(refusal="not a knee", **result)
-    points = tuple(
-        r.ForecastPoint(vital=r.Vital.HEART_RATE, horizon_s=hours * 3600, quantiles=(70.0 - hours, 76.0, 82.0 + hours))
-        for hours in (1, 2)
-    )
-    yield (
-        FORECASTS,
-        "persistence",
-        r.VitalsForecast(
-            version=1,
-            ward=WARD,
-            bed=f"{WARD}-B01",
-            patient="p-0001",
-            at_ms=T0,
-            engine="persistence",
-            source=r.SourceOffset(topic=VITALS.name, partition=PARTITION, offset=1),
-            levels=(0.1, 0.5, 0.9),
-            points=points,
-        ),
-    )
 
 
 def examples() -> Iterator[tuple[Path, bytes, Topic[Any]]]:
     """Every example: its file, its bytes, its topic."""
-    for topic, what, record in (*made_by_the_core(), *refused(), *by_hand()):
+    for topic, what, record in (*made_by_the_core(), *said_with_models(), *refused(), *by_hand()):
         path = EXAMPLES / f"{topic.name}.v1.{what.replace('_', '-')}.json"
         yield path, msgspec.json.format(encode(record), indent=2) + b"\n", topic
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts import records as r
-from contracts.codec import MAX_BEDS, MAX_BYTES, Decoded, decode, decode_frame, encode
+from contracts.codec import LATEST_MS, MAX_BEDS, MAX_BYTES, MAX_MODELS, MAX_PAST, Decoded, decode, decode_frame, encode
 from contracts.errors import Poison
 from contracts.topology import TOPICS
 
@@ -35,7 +35,9 @@ REASONS = {
     "bad_time",
     "bad_value",
     "too_many_beds",
+    "too_many",
     "duplicate_bed",
+    "duplicate_model",
 }
 RECORDS: list[type[r.Record]] = sorted(
     (
@@ -78,8 +80,9 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 def records_of(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Any record of that kind, with a version that we read."""
-    fields = {name: values_of(hint) for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
-    if "version" in fields:
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
+    fields = {name: values_of(hint) for name, hint in hints.items()}
+    if hints.get("version") is int:
         fields["version"] = st.sampled_from([1, 2, 3])
     return st.builds(kind, **fields)
 
@@ -97,6 +100,26 @@ def a_reading(vital: r.Vital) -> st.SearchStrategy[r.Reading]:
         source=st.sampled_from(r.Source),
         quality=st.sampled_from(r.Quality),
     )
+
+
+pasts = st.builds(
+    r.PastVitals,
+    bed=names,
+    patient=names,
+    start_ms=times,
+    step_s=st.integers(1, 3600),
+    origin=st.sampled_from(["recording", "simulation", "topic", "lake"]),
+    series=st.lists(
+        st.sampled_from([v for v in r.Vital if v is not r.Vital.CONSCIOUSNESS]), max_size=2, unique=True
+    ).map(lambda vitals: tuple(r.PastSeries(vital=vital, values=(None, 80.5, -3.0)) for vital in vitals)),
+)
+facts = st.builds(
+    r.PatientFacts,
+    patient=names,
+    age_years=st.none() | st.floats(0, 130),
+    sex=st.sampled_from([None, "female", "male"]),
+    admitted_ms=st.none() | times,
+)
 
 
 @st.composite
@@ -117,6 +140,9 @@ def frames(draw: st.DrawFn) -> r.VitalsFrame:
         seq=draw(st.integers(0, 2**40)),
         at_ms=draw(times),
         beds=beds,
+        models=tuple(r.ModelRef(name=f"m_{n}", version=f"{n:012x}") for n in range(draw(st.integers(0, 2)))),
+        past=tuple(draw(st.lists(pasts, max_size=2))),
+        facts=tuple(draw(st.lists(facts, max_size=2))),
     )
 
 
@@ -329,8 +355,71 @@ def test_the_bytes_of_a_fault_are_those_that_were_sent_spaces_and_all() -> None:
     assert fault.raw == odd
 
 
+A_PAST: dict[str, Any] = {
+    "bed": "B1",
+    "patient": "p-1",
+    "start_ms": T0,
+    "step_s": 60,
+    "origin": "recording",
+    "series": [{"vital": "spo2", "values": [97.0, None, 96]}],
+}
+SOME_FACTS: dict[str, Any] = {"patient": "p-1", "age_years": 71.5, "sex": "female", "admitted_ms": T0}
+A_MODEL: dict[str, Any] = {"name": "vitals_anomaly", "version": "0123456789ab"}
+SPO2 = A_PAST["series"]
+BROKEN_PARTS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
+    ("past", A_PAST, {"step_s": 0}, "bad_value", ".step_s"),
+    ("past", A_PAST, {"step_s": 3601}, "bad_value", ".step_s"),
+    ("past", A_PAST, {"step_s": "hourly"}, "wrong_type", ".step_s"),
+    ("past", A_PAST, {"origin": "memory"}, "bad_value", ".origin"),
+    ("past", A_PAST, {"patient": ""}, "bad_name", ".patient"),
+    ("past", A_PAST, {"bed": "B\n"}, "bad_name", ".bed"),
+    ("past", A_PAST, {"start_ms": 0}, "bad_time", ".start_ms"),
+    ("past", A_PAST, {"start_ms": LATEST_MS - 1}, "bad_time", ".series"),
+    ("past", A_PAST, {"series": [*SPO2, *SPO2]}, "bad_value", ".series[1].vital"),
+    ("past", A_PAST, {"series": [{"vital": "consciousness", "values": []}]}, "bad_value", ".series[0].vital"),
+    ("past", A_PAST, {"series": [{"vital": "spo2", "values": ["97"]}]}, "wrong_type", ".series[0].values[0]"),
+    (
+        "past",
+        A_PAST,
+        {"series": [{"vital": "spo2", "values": [None] * (MAX_PAST + 1)}]},
+        "too_many",
+        ".series[0].values",
+    ),
+    ("facts", SOME_FACTS, {"age_years": -1}, "bad_value", ".age_years"),
+    ("facts", SOME_FACTS, {"age_years": 200}, "bad_value", ".age_years"),
+    ("facts", SOME_FACTS, {"sex": "F"}, "bad_value", ".sex"),
+    ("facts", SOME_FACTS, {"admitted_ms": 7}, "bad_time", ".admitted_ms"),
+    ("facts", SOME_FACTS, {"patient": None}, "wrong_type", ".patient"),
+    ("models", A_MODEL, {"name": "../../weights"}, "bad_name", ".name"),
+    ("models", A_MODEL, {"version": "latest"}, "bad_value", ".version"),
+]
+
+
+@pytest.mark.parametrize(("part", "good", "change", "reason", "at"), BROKEN_PARTS, ids=lambda part: str(part)[:24])
+def test_one_bad_past_fact_or_model_costs_only_itself(
+    part: str, good: dict[str, Any], change: dict[str, Any], reason: str, at: str
+) -> None:
+    other = good | {"name": "vitals_forecast"} if part == "models" else good
+    document = frame(**{part: [other, good | change]})
+    (fault,) = (decoded := decode_frame(raw(document))).faults
+    assert decoded.frame == decode_frame(raw(frame(**{part: [other]}))).frame
+    assert (fault.reason, fault.field) == (reason, f"$.{part}[1]{at}")
+    assert fault.raw == json.dumps(good | change).encode()
+    alone = poison(raw(frame(beds=[], **{part: [good | change]})))
+    assert (alone.reason, alone.field) == (reason, f"$.{part}[0]{at}")
+
+
+def test_a_frame_with_two_versions_of_a_model_or_with_too_many_of_anything_is_refused() -> None:
+    twice = [A_MODEL, A_MODEL | {"version": "ba9876543210"}]
+    assert poison(raw(frame(models=twice))).reason == "duplicate_model"
+    many = [{"name": f"m_{n}", "version": "0123456789ab"} for n in range(MAX_MODELS + 1)]
+    assert poison(raw(frame(models=many))).reason == "too_many"
+    assert poison(raw(frame(facts=[SOME_FACTS] * (MAX_BEDS + 1)))).field == "$.facts"
+
+
 # -- whatever comes --------------------------------------------------------------------------------------
 
+PARTS = ("$.beds[", "$.models[", "$.past[", "$.facts[")
 Noise = st.tuples(st.integers(0, 10**6), st.integers(0, 12), st.binary(max_size=12))
 
 
@@ -350,7 +439,7 @@ def survives(value: bytes) -> None:
     if decoded is None:
         return
     assert decode_frame(encode(decoded.frame)).frame == decoded.frame
-    assert all(fault.reason in REASONS and fault.field.startswith("$.beds[") for fault in decoded.faults)
+    assert all(fault.reason in REASONS and fault.field.startswith(PARTS) for fault in decoded.faults)
 
 
 @settings(max_examples=20_000 if DEEP else 300, deadline=None)
@@ -382,7 +471,9 @@ json_values = st.recursive(
 
 @settings(max_examples=10_000 if DEEP else 300, deadline=None)
 @given(
-    st.sampled_from(["version", "ward", "gateway", "seq", "at_ms", "beds", "actions"]), json_values, st.integers(0, 3)
+    st.sampled_from(["version", "ward", "gateway", "seq", "at_ms", "beds", "actions", "models", "past", "facts"]),
+    json_values,
+    st.integers(0, 3),
 )
 def test_any_json_anywhere_in_a_frame_is_salvaged_or_poison(field: str, value: Any, depth: int) -> None:
     document = frame()

@@ -149,7 +149,7 @@ MUTANTS: Final = (
     Mutant(
         "what is long past raises",
         "alarmbook",
-        "may_raise = not physiological or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms",
+        "may_raise = category is Category.TECHNICAL or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms",
         "may_raise = True",
         "an_old_reading_that_is_the_newest_raises_only_when_the_bed_is_current_again",
     ),

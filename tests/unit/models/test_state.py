@@ -62,9 +62,9 @@ def test_a_snapshot_of_another_version_or_shape_is_refused() -> None:
 
 
 def test_what_an_older_core_wrote_is_read_with_the_fields_it_did_not_know_at_rest() -> None:
-    """Fields are only added at the end; change anything else and STATE_VERSION must go up."""
-    assert states.STATE_VERSION == 1
-    assert states.BedState.__struct_fields__[:16] == (
+    """Fields are only added at the end; change anything else and what READABLE promises no longer holds."""
+    assert (states.STATE_VERSION, states.READABLE) == (2, {1, 2})
+    assert states.BedState.__struct_fields__[:22] == (
         "bed",
         "patient",
         "heard_ms",
@@ -81,8 +81,29 @@ def test_what_an_older_core_wrote_is_read_with_the_fields_it_did_not_know_at_res
         "quiet_rank",
         "late",
         "duplicates",
+        "behind_since_ms",
+        "lag_from_ms",
+        "ended",
+        "history",
+        "memories",
+        "facts",
     )
-    assert states.WardState.__struct_fields__[:6] == ("ward", "beds", "log_ms", "clock_ms", "checked_ms", "actions")
+    assert states.WardState.__struct_fields__[:13] == (
+        "ward",
+        "beds",
+        "log_ms",
+        "clock_ms",
+        "checked_ms",
+        "actions",
+        "left",
+        "set_back",
+        "kept",
+        "models",
+        "memories",
+        "asked_ms",
+        "risks_ms",
+    )
+    assert states.Alarm.__struct_fields__[-2:] == ("escalation", "advice")
     assert [vital.value for vital in states.VITALS] == [
         "heart_rate",
         "respiration",
