@@ -31,6 +31,25 @@ GAPS_REREAD = Metric(
 )
 DUPLICATES_SKIPPED = Metric("ward_redelivered_total", "counter", "records delivered again and skipped by offset")
 SNAPSHOT_SECONDS = Metric("ward_snapshot_seconds", "histogram", "time to write the snapshots of one partition")
+MODEL_ASKS = Metric("ward_model_asks_total", "counter", "wards that the models were asked about")
+MODEL_BEDS = Metric("ward_model_beds_total", "counter", "beds that a model spoke of", ("model",))
+MODEL_SECONDS = Metric("ward_model_seconds", "histogram", "asking, answering and heeding for one ward")
+MODEL_WAIT_SECONDS = Metric("ward_model_wait_seconds", "histogram", "a tick's records held up by its models")
+MODEL_IN_FORCE = Metric("ward_model_in_force", "gauge", "1 for the version that new ticks name", ("model", "version"))
+MODEL_REFUSED = Metric(
+    "ward_model_refused", "gauge", "1 while the champion is refused and another serves, or none", ("model",)
+)
+MODEL_REFUSALS = Metric("ward_model_refusals_total", "counter", "versions refused or not to be had", ("model", "what"))
+MODEL_FAULTS = Metric("ward_model_faults_total", "counter", "asks to which a model failed to answer", ("model",))
+DRIFT_EVENTS = Metric("ward_drift_events_total", "counter", "patients whose usual level of a vital changed", ("vital",))
+FORECAST_SKILL = Metric(
+    "ward_forecast_skill", "gauge", "1 - MAE / MAE of persistence lately, mean over wards", ("vital", "horizon_s")
+)
+FORECAST_FALLBACK = Metric(
+    "ward_forecast_fallback", "gauge", "share of a vital's forecasts that are persistence", ("vital",)
+)
+BACKFILLS = Metric("ward_backfills_total", "counter", "newcomers whose past was looked for", ("outcome",))
+SNAPSHOT_BYTES = Metric("ward_snapshot_bytes", "gauge", "state of all wards of a partition, compressed", ("partition",))
 FEED_CLIENTS = Metric("ward_feed_clients", "gauge", "connected feed clients")
 FEED_CUT = Metric("ward_feed_clients_cut_total", "counter", "clients cut because they read too slowly")
 FEED_EVENTS = Metric("ward_feed_events_total", "counter", "server-sent events queued to clients", ("event",))
@@ -65,6 +84,19 @@ METRICS: Final = (
     GAPS_REREAD,
     DUPLICATES_SKIPPED,
     SNAPSHOT_SECONDS,
+    MODEL_ASKS,
+    MODEL_BEDS,
+    MODEL_SECONDS,
+    MODEL_WAIT_SECONDS,
+    MODEL_IN_FORCE,
+    MODEL_REFUSED,
+    MODEL_REFUSALS,
+    MODEL_FAULTS,
+    DRIFT_EVENTS,
+    FORECAST_SKILL,
+    FORECAST_FALLBACK,
+    BACKFILLS,
+    SNAPSHOT_BYTES,
     FEED_CLIENTS,
     FEED_CUT,
     FEED_EVENTS,

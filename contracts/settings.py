@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     feed_users: str | None = None
     audit_log: str | None = None
     policy: str | None = None
+    models_dir: str | None = None
+    models_enabled: bool = True
     data_dir: str | None = None
     cache_dir: str | None = None
     state_dir: str | None = None

@@ -96,6 +96,7 @@ SNAPSHOTS: Final = Topic(
             "segment.ms": "60000",
             "min.cleanable.dirty.ratio": "0.2",
             "delete.retention.ms": "60000",
+            "max.message.bytes": str(16 * 1024 * 1024),  # a ward is one record, whatever models remember of its beds
         }
     ),
     internal=True,

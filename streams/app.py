@@ -13,11 +13,15 @@ import structlog
 
 from contracts.settings import Settings
 from contracts.topology import ALERT_ACTIONS, VITALS, Topic
+from models.registry import Registry, own_folder
+from models.vitals.engine import VitalsModels
 from models.ward.core import WardCore
 from models.ward.policy import load_policy
 from streams.agents.actions import ActionsShell
 from streams.agents.clock import Clock
 from streams.agents.vitals import VitalsShell
+from streams.backfill import BackFill
+from streams.counsel import ModelThread, teller
 from streams.logreader import LogReader
 from streams.metrics import WorkerMetrics
 from streams.outbox import Outbox
@@ -47,6 +51,7 @@ class Worker:
     reader: LogReader
     pulse: Pulse
     metrics: WorkerMetrics
+    models: ModelThread | None
 
 
 def build_app(settings: Settings, halt: Callable[[str], None] | None = None) -> faust.App:
@@ -65,11 +70,13 @@ def build_worker(settings: Settings, halt: Callable[[str], None] | None = None, 
     stop = halt or crash
     core = WardCore(load_policy(settings.policy)) if core is None else core
     metrics, pulse = WorkerMetrics(), Pulse()
+    models = model_thread(settings, metrics)
     outbox, reader = Outbox(lambda: app.producer, stop), LogReader(settings.kafka)
     snapshots = Snapshots(core, outbox, reader)
-    vitals = VitalsShell(core, outbox, snapshots, reader, metrics, stop, settings.poison_limit)
+    backfill = BackFill(core, outbox, LogReader(settings.kafka), metrics)
+    vitals = VitalsShell(core, outbox, snapshots, reader, metrics, stop, settings.poison_limit, models, backfill)
     actions = ActionsShell(outbox, metrics, stop)
-    clock = Clock(outbox, lambda: vitals.owned, pulse)
+    clock = Clock(outbox, lambda: vitals.owned, pulse, champions=tuple if models is None else models.champions)
     _attach(app, VITALS, "vitals", vitals.handle)
     _attach(app, ALERT_ACTIONS, "actions", actions.handle)
     _follow_assignment(app, vitals, pulse)
@@ -83,10 +90,30 @@ def build_worker(settings: Settings, halt: Callable[[str], None] | None = None, 
     async def beat() -> None:
         await pulse.keep_beating()
 
-    app.task(beat)
-    app.task(tick)
-    app.task(cut)
-    return Worker(app, vitals, actions, clock, outbox, reader, pulse, metrics)
+    async def fill() -> None:
+        await backfill.keep_filling()
+
+    for task in (beat, tick, cut, fill):
+        app.task(task)
+    if models is not None:
+        _follow_registry(app, models)
+    return Worker(app, vitals, actions, clock, outbox, reader, pulse, metrics, models)
+
+
+def model_thread(settings: Settings, metrics: WorkerMetrics) -> ModelThread | None:
+    """The models under these settings, their champions loaded; None when they are switched off."""
+    if not settings.models_enabled:
+        return None
+    models = ModelThread(VitalsModels(Registry(own_folder(settings)), teller(metrics)), metrics)
+    models.refresh()
+    return models
+
+
+def _follow_registry(app: Any, models: ModelThread) -> None:
+    async def follow() -> None:
+        await models.keep_current()
+
+    app.task(follow)
 
 
 def _app(settings: Settings) -> Any:

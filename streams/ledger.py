@@ -17,6 +17,8 @@ from contracts import codec
 from contracts.errors import Transient
 from contracts.records import AlertTransition, DeadLetter, SourceOffset, WardSnapshot
 from contracts.topology import ALERTS, DEAD_LETTERS, SNAPSHOTS, VITALS
+from models.vitals.engine import VitalsModels
+from streams.counsel import Inline
 from streams.snapshots import CUT_KEY
 from streams.wardlog import Core, LogRecord, WardLog
 
@@ -93,20 +95,24 @@ def compare(decided: Ledger, written: Ledger, done: Mapping[int, int] | None = N
     )
 
 
-def decided(records: Iterable[LogRecord], core: Core) -> Ledger:
-    """The ledger of these records of patient_vitals, each partition from its start and in order."""
+def decided(records: Iterable[LogRecord], core: Core, models: VitalsModels | None = None) -> Ledger:
+    """The ledger of these records of patient_vitals, each partition from its start and in order.
 
-    return asyncio.run(decide(records, core))
+    ``models`` must have every version that the log names, else it is not what the worker was told.
+    """
+
+    return asyncio.run(decide(records, core, models))
 
 
-async def decide(records: Iterable[LogRecord], core: Core) -> Ledger:
+async def decide(records: Iterable[LogRecord], core: Core, models: VitalsModels | None = None) -> Ledger:
     """As ``decided``, inside a running event loop."""
+    counsel = None if models is None else Inline(models)
     ledger = Ledger()
     logs: dict[int, WardLog] = {}
     for record in records:
         wards = logs.get(record.partition)
         if wards is None:
-            wards = logs[record.partition] = WardLog(record.partition, core, record.offset)
+            wards = logs[record.partition] = WardLog(record.partition, core, record.offset, counsel=counsel)
         effects = await wards.take(record)
         for transition in effects.transitions:
             ledger.add(transition)
@@ -131,10 +137,10 @@ def cuts(bootstrap: str) -> dict[int, int]:
     return {r.partition: codec.decode(r.value, WardSnapshot).next_offset for r in markers}
 
 
-def audit(bootstrap: str, core: Core) -> tuple[Ledger, Ledger, Difference]:
+def audit(bootstrap: str, core: Core, models: VitalsModels | None = None) -> tuple[Ledger, Ledger, Difference]:
     """Decide the broker's whole patient_vitals anew and compare with what was written up to the newest cuts."""
     done = cuts(bootstrap)
-    theirs, ours = written(bootstrap), decided(read(bootstrap, VITALS.name), core)
+    theirs, ours = written(bootstrap), decided(read(bootstrap, VITALS.name), core, models)
     return ours, theirs, compare(ours, theirs, done)
 
 

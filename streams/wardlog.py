@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from time import monotonic
+from functools import lru_cache, partial
+from time import monotonic, perf_counter
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from contracts import codec
 from contracts.errors import Poison
-from contracts.records import SCHEMA_VERSION, AlertTransition, DeadLetter, ScoreFrame, SourceOffset, VitalsFrame
+from contracts.records import (
+    SCHEMA_VERSION,
+    AlertTransition,
+    DeadLetter,
+    PastVitals,
+    PatientFacts,
+    ScoreFrame,
+    SourceOffset,
+    VitalsForecast,
+    VitalsFrame,
+)
 from contracts.topology import CLOCK_KEY, VITALS, partition_for
+from models.ports import Answers, Ask
+from streams.counsel import Counsel
 from streams.sequence import Sequence
 
 BREATH_S: Final = 0.010
@@ -22,7 +34,7 @@ RAW_MAX: Final = 512 * 1024
 DETAIL_MAX: Final = 500
 WORKER: Final = "streams.worker"
 
-Kind = Literal["readings", "actions", "tick", "empty", "poison", "skipped"]
+Kind = Literal["readings", "actions", "past", "tick", "empty", "poison", "skipped"]
 
 
 class LogRecord(NamedTuple):
@@ -56,23 +68,55 @@ class StepOutputs(Protocol):
     def duplicates(self) -> int: ...
 
 
+class HeededOutputs(Protocol):
+    """What the core makes of the models' answers, besides the state."""
+
+    @property
+    def scores(self) -> ScoreFrame | None: ...
+    @property
+    def forecast(self) -> VitalsForecast | None: ...
+    @property
+    def transitions(self) -> tuple[AlertTransition, ...]: ...
+
+
 class Core(Protocol):
     """What the shell asks of the core (``models.ward.core.WardCore``); a state is immutable and opaque."""
 
     def fresh(self, ward: str) -> Any: ...
     def step(self, state: Any, frame: VitalsFrame, now_ms: int, source: SourceOffset) -> tuple[Any, StepOutputs]: ...
+    def ask(self, state: Any, now_ms: int) -> Ask | None: ...
+    def heed(
+        self, state: Any, ask: Ask, answers: Answers, now_ms: int, source: SourceOffset
+    ) -> tuple[Any, HeededOutputs]: ...
+    def newcomers(self, before: Any, after: Any) -> tuple[tuple[str, str], ...]: ...
+    def past_of(
+        self, state: Any, patient: str, bed: str, origin: str
+    ) -> tuple[tuple[PastVitals, ...], tuple[PatientFacts, ...]]: ...
     def dump(self, state: Any) -> bytes: ...
     def load(self, raw: bytes) -> Any: ...
 
 
+class Newcomer(NamedTuple):
+    """Somebody who was given a bed and of whose past the ward knows nothing."""
+
+    ward: str
+    bed: str
+    patient: str
+
+
 @dataclass(slots=True)
 class Effects:
-    """What one record led to. ``good`` is False when nothing of it could be used."""
+    """What one record led to. ``good`` is False when nothing of it could be used; ``asked_s`` is what it took the
+    models to speak of each ward that was due, ``told_of`` the (ward, patient) whose past it told."""
 
     kind: Kind
     scores: list[ScoreFrame] = field(default_factory=list)
     transitions: list[AlertTransition] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
+    forecasts: list[VitalsForecast] = field(default_factory=list)
+    newcomers: list[Newcomer] = field(default_factory=list)
+    told_of: list[tuple[str, str]] = field(default_factory=list)
+    asked_s: list[float] = field(default_factory=list)
     readings: int = 0
     late: int = 0
     duplicates: int = 0
@@ -83,7 +127,7 @@ class WardLog:
     """State of every ward of one partition after all records below ``sequence.expected``.
 
     ``own`` holds, after a restore, wards whose snapshot is newer than where reading starts: records below their offset
-    are in their state already.
+    are in their state already. Without ``counsel`` no model is asked.
     """
 
     def __init__(
@@ -94,9 +138,11 @@ class WardLog:
         wards: Mapping[str, Any] | None = None,
         own: Mapping[str, int] | None = None,
         partitions: int = VITALS.partitions,
+        counsel: Counsel | None = None,
     ) -> None:
         self.partition = partition
         self.core = core
+        self.counsel = counsel
         self.sequence = Sequence(expected)
         self.wards = dict(wards or {})
         self.own = {ward: offset for ward, offset in (own or {}).items() if offset > expected}
@@ -132,7 +178,7 @@ class WardLog:
 
     def _check_place(self, frame: VitalsFrame) -> None:
         if frame.ward == CLOCK_KEY:
-            if frame.beds or frame.actions:
+            if frame.beds or frame.actions or frame.past or frame.facts:
                 raise Poison("reserved_ward", f"{CLOCK_KEY} names the clock and has no beds", "$.ward")
             return
         belongs = _partition_of(frame.ward, self.partitions)
@@ -147,22 +193,23 @@ class WardLog:
         ward = frame.ward
         if record.offset < self.own.get(ward, 0):
             return Effects("skipped")
-        state = self.wards.get(ward)
+        before = self.wards.get(ward)
         try:
-            state, out = self.core.step(
-                self.core.fresh(ward) if state is None else state, frame, record.at_ms, record.source
-            )
+            before = self.core.fresh(ward) if before is None else before
+            state, out = self.core.step(before, frame, record.at_ms, record.source)
+            newcomers = self.core.newcomers(before, state) if frame.beds else ()
         except Exception as fault:  # the one guard: a fault of the core costs this record, never the ward's stream
             return _blamed(record, fault)
         self.wards[ward] = state
         return Effects(
-            "readings" if frame.beds else "actions" if frame.actions else "empty",
+            _kind(frame),
             [] if out.scores is None else [out.scores],
             list(out.transitions),
-            [],
-            out.readings,
-            out.late,
-            out.duplicates,
+            newcomers=[Newcomer(ward, bed, patient) for bed, patient in newcomers],
+            told_of=[(ward, past.patient) for past in frame.past],
+            readings=out.readings,
+            late=out.late,
+            duplicates=out.duplicates,
         )
 
     async def _tick(self, record: LogRecord, frame: VitalsFrame) -> Effects:
@@ -184,8 +231,45 @@ class WardLog:
             if monotonic() - breath > BREATH_S:
                 await asyncio.sleep(0)
                 breath = monotonic()
+        if self.counsel is not None and after:
+            spoken = await self.counsel.aside(partial(self._consult, self.counsel, record, after))
+            effects.scores += spoken.scores
+            effects.forecasts += spoken.forecasts
+            effects.transitions += spoken.transitions
+            effects.letters += spoken.letters
+            effects.asked_s += spoken.asked_s
         self.wards.update(after)
         return effects
+
+    def _consult(self, counsel: Counsel, record: LogRecord, wards: dict[str, Any]) -> Effects:
+        """Ask the models about every ward that is due, and heed them: ``wards`` then holds the states afterwards.
+
+        Touches nothing else, for it may run beside the event loop.
+        """
+        effects, core = Effects("tick"), self.core
+        for ward, state in wards.items():
+            began = perf_counter()
+            try:
+                ask = core.ask(state, record.at_ms)
+                if ask is None:
+                    continue
+                wards[ward], heeded = core.heed(state, ask, counsel.answer(ask), record.at_ms, record.source)
+            except Exception as fault:  # as above
+                effects.letters += _blamed(record, fault).letters
+                continue
+            effects.transitions += heeded.transitions
+            effects.scores += () if heeded.scores is None else (heeded.scores,)
+            effects.forecasts += () if heeded.forecast is None else (heeded.forecast,)
+            effects.asked_s.append(perf_counter() - began)
+        return effects
+
+
+def _kind(frame: VitalsFrame) -> Kind:
+    if frame.beds:
+        return "readings"
+    if frame.actions:
+        return "actions"
+    return "past" if frame.past or frame.facts else "empty"
 
 
 @lru_cache(maxsize=65_536)

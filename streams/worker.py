@@ -19,7 +19,7 @@ import structlog
 
 from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
-from contracts.topology import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, SCORES, SNAPSHOTS, VITALS
+from contracts.topology import ALERT_ACTIONS, ALERTS, DEAD_LETTERS, FORECASTS, SCORES, SNAPSHOTS, VITALS
 from streams.logs import set_up
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 LEAVE_S: Final = 6.0
 """Faust may still be joining its group and not listen to a stop; all that matters is in the log by then."""
 BROKER_S: Final = 15.0
-NEEDED: Final = (VITALS, ALERT_ACTIONS, ALERTS, SCORES, DEAD_LETTERS, SNAPSHOTS)
+NEEDED: Final = (VITALS, ALERT_ACTIONS, ALERTS, SCORES, FORECASTS, DEAD_LETTERS, SNAPSHOTS)
 
 
 def main() -> int:
@@ -92,7 +92,8 @@ def run(settings: Settings) -> int:
     parts = build_worker(settings, halt=lambda reason: outcome.halted(reason))
     if settings.worker_metrics_port:
         try:
-            parts.metrics.serve(settings.worker_metrics_port)
+            health = dict if parts.models is None else parts.models.health
+            parts.metrics.serve(settings.worker_metrics_port, health)
         except OSError as taken:
             raise Misconfigured(
                 f"WARD_WORKER_METRICS_PORT={settings.worker_metrics_port} cannot be used: {taken}"

@@ -11,7 +11,7 @@ import structlog
 
 from contracts import codec
 from contracts.errors import Transient
-from contracts.records import SCHEMA_VERSION, VitalsFrame
+from contracts.records import SCHEMA_VERSION, ModelRef, VitalsFrame
 from contracts.topology import CLOCK_KEY, VITALS
 from streams.outbox import Outbox
 from streams.pulse import Pulse
@@ -22,8 +22,11 @@ LANE: Final = "clock"
 
 
 class Clock:
-    """Writes the ticks. A partition whose last tick is not acknowledged yet gets no second one: after an outage of the
-    broker there is one late tick, not a burst."""
+    """Writes the ticks, each with the models that are ``champions`` at its moment.
+
+    A partition whose last tick is not acknowledged yet gets no second one: after an outage of the broker there is one
+    late tick, not a burst.
+    """
 
     def __init__(
         self,
@@ -31,11 +34,13 @@ class Clock:
         owned: Callable[[], frozenset[int]],
         pulse: Pulse,
         wall: Callable[[], float] = time.time,
+        champions: Callable[[], tuple[ModelRef, ...]] = tuple,
     ) -> None:
         self._outbox = outbox
         self._owned = owned
         self._pulse = pulse
         self._wall = wall
+        self._champions = champions
         self._waiting: set[int] = set()
         self._count = 0
         self._resting = False
@@ -49,6 +54,7 @@ class Clock:
             gateway=CLOCK_KEY,
             seq=self._count,
             at_ms=int(self._wall() * 1000),
+            models=self._champions(),
         )
         value = codec.encode(frame)
         due = sorted(self._owned() - self._waiting)

@@ -11,24 +11,32 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
 from contracts import codec
 from contracts.errors import Transient
-from contracts.topology import ALERTS, DEAD_LETTERS, SCORES, VITALS
+from contracts.topology import ALERTS, DEAD_LETTERS, FORECASTS, SCORES, VITALS
+from streams.counsel import Counsel, Outspoken
 from streams.logreader import LogReader
 from streams.metrics import WorkerMetrics
 from streams.outbox import Outbox
 from streams.sequence import Verdict
 from streams.snapshots import Snapshots
-from streams.wardlog import Core, Effects, LogRecord, WardLog
+from streams.wardlog import Core, Effects, LogRecord, Newcomer, WardLog
 
 log = structlog.get_logger(__name__)
 
 PATIENCE_S: Final = (0.1, 2.0)
 Halt = Callable[[str], None]
+
+
+class Arrivals(Protocol):
+    """Who wants to hear of newcomers (``streams.backfill``)."""
+
+    def admitted(self, newcomers: Iterable[Newcomer]) -> None: ...
+    def told(self, of: Iterable[tuple[str, str]]) -> None: ...
 
 
 class VitalsShell:
@@ -43,6 +51,8 @@ class VitalsShell:
         metrics: WorkerMetrics,
         halt: Halt,
         poison_limit: int,
+        counsel: Counsel | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.logs: dict[int, WardLog] = {}
         self.owned: frozenset[int] = frozenset()
@@ -54,6 +64,9 @@ class VitalsShell:
         self._metrics = metrics
         self._halt = halt
         self._poison_limit = poison_limit
+        self._counsel = counsel
+        self._arrivals = arrivals
+        self._outspoken = Outspoken(metrics)
         self._poison_run = 0
         self._halted = False
 
@@ -129,7 +142,13 @@ class VitalsShell:
             restored = await self._patiently(partial(self._load, partition))
             if partition in self.owned:
                 self.logs[partition] = WardLog(
-                    partition, self._core, restored.start, restored.wards, restored.own, VITALS.partitions
+                    partition,
+                    self._core,
+                    restored.start,
+                    restored.wards,
+                    restored.own,
+                    VITALS.partitions,
+                    self._counsel,
                 )
         log.info("state restored", partitions=len(self.logs), seconds=round(time.monotonic() - started, 3))
 
@@ -175,6 +194,11 @@ class VitalsShell:
             metrics.step_seconds.observe(time.perf_counter() - began)
             await self._send(record, effects)
         metrics.frames.labels(effects.kind).inc()
+        for asked_s in effects.asked_s:
+            metrics.model_seconds.observe(asked_s)
+        if self._arrivals is not None and (effects.newcomers or effects.told_of):
+            self._arrivals.admitted(effects.newcomers)
+            self._arrivals.told(effects.told_of)
         if effects.kind == "poison":
             self._poison_run += 1
             if self._poison_run >= self._poison_limit:
@@ -202,15 +226,20 @@ class VitalsShell:
             metrics.readings.labels("all").inc(effects.readings)
             metrics.readings.labels("late").inc(effects.late)
             metrics.readings.labels("duplicate").inc(effects.duplicates)
+        for forecast in effects.forecasts:
+            self._outspoken.forecast(forecast)
+            await outbox.put(lane, FORECASTS.name, forecast.ward.encode(), codec.encode(forecast), record.partition)
         at_s = record.at_ms / 1000
         for scores in effects.scores:
             metrics.scores.inc(len(scores.beds))
+            if scores.outlooks:
+                self._outspoken.scores(scores)
             await outbox.put(
                 lane,
                 SCORES.name,
                 scores.ward.encode(),
                 codec.encode(scores),
-                record.partition,  # both topics have as many partitions and the ward as key
+                record.partition,  # these topics have as many partitions and the ward as key
                 acked=lambda _: metrics.log_delay_seconds.observe(max(0.0, time.time() - at_s)),
             )
 
@@ -229,6 +258,8 @@ class VitalsShell:
             return None
         self._metrics.snapshot_seconds.observe(time.perf_counter() - began)
         self._metrics.next_offset.labels(str(partition)).set(wards.sequence.expected)
+        packed = sum(self._snapshots.sizes.get(ward, 0) for ward in wards.wards)
+        self._metrics.snapshot_bytes.labels(str(partition)).set(packed)
         return written
 
     async def keep_cutting(self, every_s: float) -> None:
