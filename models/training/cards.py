@@ -99,7 +99,7 @@ def number(value: Cell) -> str:
     if isinstance(value, float):
         size = abs(value)
         return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:.0f}"
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _rival(name: str, metrics: Mapping[str, Interval]) -> tuple[str, str]:

@@ -196,9 +196,13 @@ def _auprc(truth: ArrayLike, score: ArrayLike) -> _Statistic:
 
 
 def _slope(weights: Floats, odds: Floats, true: Floats, steps: int = 12) -> Floats:
-    """Newton's method for intercept and slope, all draws at once; not a number where the classes can be told apart."""
+    """Newton's method for intercept and slope, all draws at once; not a number where it does not settle.
+
+    It does not where the classes can be told apart: then no slope is steep enough.
+    """
     share = np.clip((weights @ true) / weights.sum(axis=1), 1e-9, 1 - 1e-9)
     intercept, slope = np.log(share / (1 - share)), np.zeros(len(weights))
+    step = np.full(len(weights), np.nan)
     for _ in range(steps):
         told = 1 / (1 + np.exp(-np.clip(intercept[:, None] + slope[:, None] * odds, -30, 30)))
         off, curve = weights * (true - told), weights * told * (1 - told)
@@ -206,8 +210,10 @@ def _slope(weights: Floats, odds: Floats, true: Floats, steps: int = 12) -> Floa
         g, h = off.sum(axis=1), off @ odds
         flat = a * c - b * b
         intercept = intercept + _over(c * g - b * h, flat)
-        slope = slope + _over(a * h - b * g, flat)
-    return np.where(np.abs(slope) < 100, slope, np.nan)
+        step = _over(a * h - b * g, flat)
+        slope = slope + step
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(step) < 1e-6, slope, np.nan)
 
 
 def _over(above: Floats, below: Floats) -> Floats:
