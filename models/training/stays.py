@@ -23,6 +23,7 @@ from models.vitals.history import CHANNELS
 VALIDATION_SHARE: Final = 0.15
 """Of the training patients, by a hash of their id: for early stopping, calibration and thresholds."""
 CHALLENGE_HOURS: Final = 48
+_WORDS: Final = frozenset({"split", "sex", "gender"})
 _GRID: Final[Mapping[Vital, str]] = {
     Vital.HEART_RATE: "hr",
     Vital.RESPIRATION: "resp",
@@ -90,6 +91,7 @@ def plausible(vital: Vital, values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _read(path: Path, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
@@ -97,10 +99,16 @@ def _read(path: Path, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise Misconfigured(
             f"no {path.name} in the data folder; it is laid out as in shared/data/vitals (WARD_DATA_DIR)"
         )
-    table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+    try:
+        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+    except (pa.ArrowInvalid, OSError) as broken:
+        raise Poison("bad_data", f"{path.name} cannot be read: {broken}", path.name) from broken
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise Poison("bad_data", f"{path.name} has no column {missing[0]!r}", missing[0])
+    text = [name for name in columns if name not in _WORDS and pa.types.is_string(table.schema.field(name).type)]
+    if text:
+        raise Poison("bad_data", f"{path.name}: {text[0]} holds text where numbers are expected", text[0])
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
 
 
@@ -117,7 +125,7 @@ def _hourly(folder: Path, source: str, labs: bool) -> list[Stay]:
     for start, stop in zip(starts, np.r_[starts[1:], len(ids)], strict=True):
         at = order[start:stop]
         hours = grid["hour"][at].astype(int)
-        row = rows[int(ids[start])]
+        row = _row_of(int(ids[start]), rows, f"{source}_stays.csv")
         facts = {name: values[row] for name, values in table.items()}
         patient = str(facts.get("patient_id", facts.get("person_key", facts["stay_id"])))
         length = int(hours.max()) + 1 if hours.size else 0
@@ -185,6 +193,12 @@ def _challenge(folder: Path, source: str, labs: bool) -> list[Stay]:
             )
         )
     return stays
+
+
+def _row_of(stay: int, rows: Mapping[int, int], file: str) -> int:
+    if stay not in rows:
+        raise Poison("bad_data", f"{file} does not tell of stay {stay}", "stay_id")
+    return rows[stay]
 
 
 def _runs(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
