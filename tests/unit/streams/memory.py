@@ -8,11 +8,24 @@ from typing import Any
 
 from contracts import codec
 from contracts.errors import Transient
-from contracts.records import SCHEMA_VERSION, AlertTransition, BedReadings, DeadLetter, Reading, Vital, VitalsFrame
-from contracts.topology import ALERTS, CLOCK_KEY, DEAD_LETTERS, SCORES, SNAPSHOTS, VITALS, partition_for
+from contracts.records import (
+    SCHEMA_VERSION,
+    AlertTransition,
+    BedReadings,
+    DeadLetter,
+    ModelRef,
+    Reading,
+    ScoreFrame,
+    Vital,
+    VitalsForecast,
+    VitalsFrame,
+)
+from contracts.topology import ALERTS, CLOCK_KEY, DEAD_LETTERS, FORECASTS, SCORES, SNAPSHOTS, VITALS, partition_for
 from models.ward.core import WardCore
 from models.ward.policy import load_policy
 from streams.agents.vitals import VitalsShell
+from streams.backfill import BackFill
+from streams.counsel import Counsel
 from streams.logreader import LogReader
 from streams.metrics import WorkerMetrics
 from streams.outbox import Lane, Outbox
@@ -31,6 +44,7 @@ class MemoryBroker:
         self.now_ms = START_MS
         self.dies_after: int | None = None
         self.reads: list[tuple[int, int, int]] = []
+        self.champions: tuple[ModelRef, ...] = ()
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> LogRecord:
         records = self.topics[topic, partition]
@@ -43,7 +57,14 @@ class MemoryBroker:
         return self.append(VITALS.name, partition_for(frame.ward, VITALS.partitions), key, codec.encode(frame))
 
     def tick(self, partition: int) -> LogRecord:
-        frame = VitalsFrame(version=SCHEMA_VERSION, ward=CLOCK_KEY, gateway=CLOCK_KEY, seq=0, at_ms=self.now_ms)
+        frame = VitalsFrame(
+            version=SCHEMA_VERSION,
+            ward=CLOCK_KEY,
+            gateway=CLOCK_KEY,
+            seq=0,
+            at_ms=self.now_ms,
+            models=self.champions,
+        )
         return self.append(VITALS.name, partition, CLOCK_KEY.encode(), codec.encode(frame))
 
     def log(self, partition: int) -> list[LogRecord]:
@@ -57,6 +78,14 @@ class MemoryBroker:
 
     def scores(self) -> list[LogRecord]:
         return self._all(SCORES.name)
+
+    def forecasts(self) -> list[VitalsForecast]:
+        return [codec.decode(r.value, VitalsForecast) for r in self._all(FORECASTS.name)]
+
+    def outlooks(self) -> list[ScoreFrame]:
+        """The score frames in which models speak."""
+        frames = (codec.decode(r.value, ScoreFrame) for r in self.scores())
+        return [frame for frame in frames if frame.outlooks]
 
     def _all(self, topic: str) -> list[LogRecord]:
         return [r for (name, _), records in sorted(self.topics.items()) if name == topic for r in records]
@@ -114,7 +143,9 @@ class MemoryReader(LogReader):
 class Worker:
     """The shell over a memory broker, as ``streams.app`` wires it over Kafka."""
 
-    def __init__(self, broker: MemoryBroker, poison_limit: int = 1000, core: Any = None) -> None:
+    def __init__(
+        self, broker: MemoryBroker, poison_limit: int = 1000, core: Any = None, counsel: Counsel | None = None
+    ) -> None:
         self.broker = broker
         self.halts: list[str] = []
         core = WardCore(POLICY) if core is None else core
@@ -122,8 +153,17 @@ class Worker:
         self.reader = MemoryReader(broker)
         self.snapshots = Snapshots(core, self.outbox, self.reader, clock=lambda: broker.now_ms / 1000)
         self.metrics = WorkerMetrics()
+        self.backfill = BackFill(core, self.outbox, self.reader, self.metrics, wall=lambda: broker.now_ms / 1000)
         self.shell = VitalsShell(
-            core, self.outbox, self.snapshots, self.reader, self.metrics, self.halts.append, poison_limit
+            core,
+            self.outbox,
+            self.snapshots,
+            self.reader,
+            self.metrics,
+            self.halts.append,
+            poison_limit,
+            counsel,
+            self.backfill,
         )
 
     def start(self, *partitions: int) -> Worker:

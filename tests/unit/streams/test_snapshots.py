@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import SCHEMA_VERSION, WardSnapshot
 from contracts.topology import SNAPSHOTS
-from streams.snapshots import CUT_KEY
+from streams.snapshots import CUT_KEY, unpacked
 from tests.unit.streams.memory import (
     START_MS,
     MemoryBroker,
@@ -171,3 +172,21 @@ async def test_a_long_tail_of_cuts_is_not_read_whole() -> None:
     again.reader.span = counted  # type: ignore[method-assign]  # a counter in front of the real one
     assert (await again.snapshots.load(partition, 0)).start == 120
     assert spans == [256]
+
+
+async def test_a_state_that_was_not_packed_can_still_be_read() -> None:
+    broker = MemoryBroker()
+    worker, partition = await cut_log(broker, 120)
+    for record in tuple(snapshots(broker, partition)):
+        if record.key != CUT_KEY.encode():
+            packed = codec.decode(record.value, WardSnapshot)
+            plain = msgspec.structs.replace(packed, state=unpacked(packed.state))
+            assert plain.state != packed.state
+            broker.append(SNAPSHOTS.name, partition, record.key, codec.encode(plain))
+    restored = await Worker(broker).snapshots.load(partition, 0)
+    assert restored.wards == worker.shell.logs[partition].wards
+
+
+async def test_a_packed_state_that_is_damaged_is_refused() -> None:
+    with pytest.raises(Poison, match="unpack"):
+        unpacked(b"\x28\xb5\x2f\xfd and nothing that follows")
