@@ -102,11 +102,11 @@ class History(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def with_past(self, past: PastVitals, now_ms: int) -> History:
         """With what is known of the time before, wherever nothing is known yet; what no patient can have is left out.
 
-        Before anything was read, the running minute becomes the one in which the past ends, at most that of
-        ``now_ms``.
+        While nothing was read in the running minute, it moves on to the one in which the past ends, at most that of
+        ``now_ms``. Steps of ten minutes and more say nothing of a minute.
         """
         ends_ms = past.start_ms + past.step_s * 1000 * max((len(s.values) for s in past.series), default=0)
-        now = self if self.minute else self.moved_to(min(ends_ms, now_ms) // MINUTE_MS)
+        now = self.moved_to(min(ends_ms, now_ms) // MINUTE_MS) if self.running == _NOTHING else self
         minutes = np.frombuffer(now.minutes, "<i2").reshape(MINUTES, _WIDTH).copy()
         tens = np.frombuffer(now.tens, "<i2").reshape(TENS, _WIDTH).copy()
         for series in past.series:
@@ -114,7 +114,7 @@ class History(msgspec.Struct, frozen=True, array_like=True, gc=False):
             if channel is None:
                 continue
             values = _believed(series)
-            if past.step_s <= TEN_S:  # an hour's mean says nothing of a minute
+            if past.step_s < TEN_S:
                 first_s = (now.minute - MINUTES) * MINUTE_S
                 _fill(minutes[:, channel], _in_cells(values, past, first_s, MINUTE_S, MINUTES))
             first_s = (now.minute // 10 - TENS) * TEN_S
@@ -122,11 +122,11 @@ class History(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return History(now.minute, now.running, minutes.tobytes(), tens.tobytes())
 
     def as_past(self, bed: str, patient: str, origin: str) -> tuple[PastVitals, ...]:
-        """All that is known but the running minute, as another ward's log may be told of it: the hour, then the day."""
+        """All that is known but the running minute, as another ward's log may be told of it: the day, then the hour."""
         told = []
         for raw, step_s, cells, until in (
-            (self.minutes, MINUTE_S, MINUTES, self.minute),
             (self.tens, TEN_S, TENS, self.minute // 10),
+            (self.minutes, MINUTE_S, MINUTES, self.minute),
         ):
             ring = np.frombuffer(raw, "<i2").reshape(cells, _WIDTH)
             series = tuple(
