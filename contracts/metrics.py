@@ -56,12 +56,10 @@ FEED_EVENTS = Metric("ward_feed_events_total", "counter", "server-sent events qu
 FEED_DELAY_SECONDS = Metric(
     "ward_feed_delay_seconds", "histogram", "broker append of the score or alert to the feed's fan-out"
 )
-SINK_POINTS = Metric("ward_sink_points_total", "counter", "points that InfluxDB took", ("measurement",))
+SINK_POINTS = Metric("ward_sink_points_total", "counter", "points given to InfluxDB", ("measurement",))
 SINK_REFUSED = Metric("ward_sink_refused_total", "counter", "points that InfluxDB refuses for ever", ("reason",))
 SINK_UNREADABLE = Metric("ward_sink_unreadable_total", "counter", "records that the sink could not read", ("reason",))
-SINK_FAILING = Metric(
-    "ward_sink_failing_tries", "gauge", "writes in a row that InfluxDB did not take; they wait in Kafka"
-)
+SINK_FAILING = Metric("ward_sink_failing_tries", "gauge", "writes in a row that InfluxDB did not take")
 SINK_WRITE_SECONDS = Metric("ward_sink_write_seconds", "histogram", "time in which InfluxDB took one batch")
 TOPIC_RECORDS = Metric("ward_topic_records", "gauge", "records ever written to a topic", ("topic",))
 GROUP_BEHIND = Metric(

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from contracts.errors import Misconfigured
 from infra.launch import hdfs, influx, kafka
-from infra.launch.probes import http_answers, page_has
+from infra.launch.probes import http_answers, page_has, points_flow
 from infra.site import Site
 
 Health = Callable[[Site], str | None]
@@ -164,6 +164,15 @@ PROCESSES: Final[tuple[Process, ...]] = (
         python("infra.launch.influx"),
         needs=("influxdb",),
         once=True,
+    ),
+    Process(
+        "sink",
+        "scores, forecasts, alerts and the platform's metrics into InfluxDB",
+        python("streams.influx"),
+        lambda site: points_flow(site.url("sink_metrics") + "/metrics"),
+        needs=("topics", "influx-setup"),
+        ports=("sink_metrics",),
+        container=OWN,
     ),
 )
 

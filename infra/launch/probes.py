@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import struct
 import sys
@@ -11,9 +12,12 @@ import urllib.error
 import urllib.request
 from typing import Any, Final
 
+from contracts.metrics import GROUP_BEHIND, SINK_FAILING
 from infra.site import LOOPBACK
 
 PATIENCE_S: Final = 2.0
+PATIENT_TRIES: Final = 3
+SINK: Final = r'\{group="ward-influx",topic="\w+"\}'
 
 
 def http_answers(url: str, expect: int = 200) -> str | None:
@@ -66,10 +70,32 @@ def kafka_answers(port: int) -> str | None:
     return None if (answered, error) == (correlation, 0) else f"the broker on {LOOPBACK}:{port} answers error {error}"
 
 
+def points_flow(url: str) -> str | None:
+    """Whether the sink's points reach InfluxDB, by its own metrics; else how many tries failed, how many wait."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
+            page = answer.read().decode()
+    except (OSError, http.client.HTTPException) as failure:
+        return f"{url} does not answer ({failure})"
+    failing = re.search(rf"^{SINK_FAILING.name} (\S+)$", page, re.MULTILINE)
+    if failing is None:
+        return f"{url} is no page of the sink"
+    if (tries := float(failing[1])) < PATIENT_TRIES:
+        return None
+    behind = sum(float(number) for number in re.findall(rf"^{GROUP_BEHIND.name}{SINK} (\S+)$", page, re.MULTILINE))
+    return f"InfluxDB took nothing in {tries:.0f} tries; {behind:.0f} records wait in Kafka, none is lost"
+
+
 def main() -> None:
-    """``python -m infra.launch.probes URL [TEXT]``: exit code 0 when the page answers 200 and holds the text."""
+    """``python -m infra.launch.probes URL [TEXT]``: exit code 0 when the page answers 200 and holds the text.
+
+    With ``--sink URL``: 0 when the sink's points flow.
+    """
     url, *text = sys.argv[1:]
-    trouble = page_has(url, text[0], f"no {text[0]!r} on {url}") if text else http_answers(url)
+    if url == "--sink":
+        trouble = points_flow(text[0])
+    else:
+        trouble = page_has(url, text[0], f"no {text[0]!r} on {url}") if text else http_answers(url)
     if trouble:
         raise SystemExit(trouble)
 

@@ -74,6 +74,6 @@ def test_every_address_in_every_configuration_is_loopback(site: Site) -> None:
     text = "\n".join([*kafka.properties(site).values(), *hdfs.hdfs_site(site).values(), influx.configuration(site)])
     assert "0.0.0.0" not in text
     for port in PORTS:
-        if port in ("feed", "vitals_metrics"):
+        if port in ("feed", "vitals_metrics", "sink_metrics"):
             continue
         assert f"{LOOPBACK}:{site.ports[port]}" in text
