@@ -12,8 +12,8 @@ import msgspec
 
 from contracts import codec
 from contracts.errors import Poison, Transient
-from contracts.records import AlertTransition, ScoreFrame, VitalsFrame
-from contracts.topology import ALERTS, DEAD_LETTERS, SCORES, VITALS
+from contracts.records import AlertTransition, Category, ScoreFrame, VitalsForecast, VitalsFrame
+from contracts.topology import ALERTS, DEAD_LETTERS, FORECASTS, SCORES, VITALS
 from infra.stack import wait_until
 from infra.topics import Offsets, end_offsets
 
@@ -28,13 +28,21 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
-    """The one document of ``ward demo --json``. What is not built yet is None, never invented."""
+    """The one document of ``ward demo --json``. What is not built yet is None, never invented.
+
+    ``forecasts`` and ``outlooks`` count beds that models spoke of, ``first_forecast_s`` is from the log's first reading
+    to its first forecast; ``models`` are those last named in the log. ``advisories`` are among ``alerts``.
+    """
 
     readings: int
     frames: int
     scores: int
-    forecasts: int | None
+    forecasts: int
+    first_forecast_s: float | None
+    outlooks: int
+    models: dict[str, str]
     alerts: int
+    advisories: int
     alert_transitions: int
     dead_letters: int
     alert_latency_ms: Spread | None
@@ -120,7 +128,7 @@ class Watcher:
 
 def ends(bootstrap: str) -> Offsets:
     """The next offset of every partition of the topics that a demo counts."""
-    return end_offsets(bootstrap, (VITALS, SCORES, ALERTS, DEAD_LETTERS))
+    return end_offsets(bootstrap, (VITALS, SCORES, FORECASTS, ALERTS, DEAD_LETTERS))
 
 
 def taken(bootstrap: str, group: str) -> dict[int, int]:
@@ -155,8 +163,36 @@ class Counts(msgspec.Struct):
     scores: int = 0
     transitions: int = 0
     alert_ids: set[str] = set()
+    advisory_ids: set[str] = set()
     dead_letters: int = 0
+    forecasts: int = 0
+    outlooks: int = 0
+    models: dict[str, str] = {}
+    first_reading_ms: int | None = None
+    first_forecast_ms: int | None = None
     appended_ms: dict[tuple[int, int], int] = {}
+    _named_ms: int = 0
+
+    def frame(self, frame: VitalsFrame, at_ms: int) -> None:
+        """A record of the wards' log."""
+        self.frames += bool(frame.beds)
+        self.readings += sum(len(bed.readings) for bed in frame.beds)
+        if frame.beds:
+            self.first_reading_ms = _earlier(self.first_reading_ms, at_ms)
+        if frame.models and at_ms >= self._named_ms:
+            self._named_ms = at_ms
+            self.models = {model.name: model.version for model in frame.models}
+
+    @property
+    def first_forecast_s(self) -> float | None:
+        """From the first reading in the log to the first forecast."""
+        if self.first_reading_ms is None or self.first_forecast_ms is None:
+            return None
+        return round((self.first_forecast_ms - self.first_reading_ms) / 1000, 1)
+
+
+def _earlier(known: int | None, at_ms: int) -> int:
+    return at_ms if known is None else min(known, at_ms)
 
 
 def count(bootstrap: str, since: Offsets, until: Offsets) -> Counts:
@@ -196,18 +232,25 @@ def count(bootstrap: str, since: Offsets, until: Offsets) -> Counts:
 
 
 def _add(counts: Counts, record: Any) -> None:
-    topic, value = record.topic(), record.value()
+    topic, value, at_ms = record.topic(), record.value(), record.timestamp()[1]
     try:
         if topic == VITALS.name:
-            frame = codec.decode(value, VitalsFrame)
-            counts.appended_ms[record.partition(), record.offset()] = record.timestamp()[1]
-            counts.frames += bool(frame.beds)
-            counts.readings += sum(len(bed.readings) for bed in frame.beds)
+            counts.appended_ms[record.partition(), record.offset()] = at_ms
+            counts.frame(codec.decode(value, VitalsFrame), at_ms)
         elif topic == SCORES.name:
-            counts.scores += len(codec.decode(value, ScoreFrame).beds)
+            scores = codec.decode(value, ScoreFrame)
+            counts.scores += len(scores.beds)
+            counts.outlooks += len(scores.outlooks)
+        elif topic == FORECASTS.name:
+            forecast = codec.decode(value, VitalsForecast)
+            counts.forecasts += len(forecast.beds)
+            counts.first_forecast_ms = _earlier(counts.first_forecast_ms, forecast.now_ms)
         elif topic == ALERTS.name:
+            transition = codec.decode(value, AlertTransition)
             counts.transitions += 1
-            counts.alert_ids.add(codec.decode(value, AlertTransition).alert_id)
+            counts.alert_ids.add(transition.alert_id)
+            if transition.category is Category.ADVISORY:
+                counts.advisory_ids.add(transition.alert_id)
         else:
             counts.dead_letters += 1
     except Poison:

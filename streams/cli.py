@@ -40,9 +40,9 @@ def tail(
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many records.", show_default="never")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
 ) -> None:
-    """Examples: ward tail · ward tail --severity high --ward W1 · ward tail vitals_scores --json --from beginning
+    """Examples: ward tail · ward tail --severity high --ward W1 · ward tail vitals_forecasts --patient eicu-01
 
-    Prints a topic's records as they come, until Ctrl-C. Marks: *** high, ** medium, * low, ! technical.
+    Prints a topic's records as they come, until Ctrl-C. Marks: *** high, ** medium, * low, ! technical, ~ advisory.
     """
     from contracts.errors import Misconfigured
     from contracts.records import Priority
@@ -55,13 +55,15 @@ def tail(
     found = feed.topic_of(topic)
     wanted = feed.matcher(ward, patient, Priority(severity) if severity else None)
     try:
-        _follow(_settings(), found, start == "beginning", wanted, limit, as_json)
+        _follow(_settings(), found, start == "beginning", wanted, limit, as_json, patient)
     except BrokenPipeError:
         # the reader of our output has gone; keep Python from complaining about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _follow(settings: Settings, topic: Any, beginning: bool, wanted: Any, limit: int | None, as_json: bool) -> None:
+def _follow(
+    settings: Settings, topic: Any, beginning: bool, wanted: Any, limit: int | None, as_json: bool, patient: str | None
+) -> None:
     from contracts.codec import encode
     from contracts.errors import Poison
     from streams import tail as feed
@@ -82,7 +84,7 @@ def _follow(settings: Settings, topic: Any, beginning: bool, wanted: Any, limit:
         if as_json:
             show(encode(what).decode(), "")
         else:
-            for text, style in feed.lines(what):
+            for text, style in feed.lines(what, patient):
                 show(text, style)
         shown += 1
         if shown == limit:

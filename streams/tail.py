@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from contracts import codec
+from contracts.clinical.codes import VITALS
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.records import (
     AlertAction,
     AlertTransition,
+    BedForecast,
+    BedOutlook,
+    BedScore,
     Category,
     DeadLetter,
     Priority,
     Record,
     ScoreFrame,
+    VitalsForecast,
     VitalsFrame,
 )
 from contracts.topology import TOPICS, Topic
@@ -24,7 +29,11 @@ from streams.wardlog import LogRecord
 MARKS: Final = {Priority.HIGH: "***", Priority.MEDIUM: "**", Priority.LOW: "*"}
 STYLES: Final = {Priority.HIGH: "bold white on red", Priority.MEDIUM: "black on yellow", Priority.LOW: "cyan"}
 TECHNICAL: Final = "!"
+ADVISORY: Final = "~"
 POLL_MS: Final = 250
+DRIVERS: Final = 2
+WORTH_TELLING: Final = 0.2
+"""A limit that is less likely to be crossed is not spoken of in a line."""
 
 Line = tuple[str, str]
 """A line and the style of its mark."""
@@ -81,7 +90,9 @@ def matcher(ward: str | None, patient: str | None, severity: Priority | None) ->
         if ward is not None and getattr(record, "ward", None) != ward:
             return False
         if patient is not None:
-            patients = {bed.patient for bed in getattr(record, "beds", ())}
+            patients = {
+                one.patient for field in ("beds", "outlooks", "past", "facts") for one in getattr(record, field, ())
+            }
             if patient != getattr(record, "patient", None) and patient not in patients:
                 return False
         if severity is not None:
@@ -92,22 +103,28 @@ def matcher(ward: str | None, patient: str | None, severity: Priority | None) ->
     return matches
 
 
-def lines(record: Record) -> Iterator[Line]:
-    """The record for people; a mark is never colour alone."""
+def lines(record: Record, patient: str | None = None) -> Iterator[Line]:
+    """The record for people, of one patient where asked for; a mark is never colour alone."""
     if isinstance(record, AlertTransition):
         yield alarm_line(record)
     elif isinstance(record, ScoreFrame):
         for bed in record.beds:
-            news2 = bed.news2
-            score = "" if news2 is None else _interval(news2.minimum, news2.maximum)
-            values = "  ".join(f"{v.vital} {v.value}{'' if v.tag == 'ok' else f' ({v.tag})'}" for v in bed.values)
-            yield f"{_clock(record.at_ms)}  {bed.bed:10} NEWS2 {score:6} {values}", ""
+            if patient in (None, bed.patient):
+                yield _score_line(record, bed)
+        for outlook in record.outlooks:
+            if patient in (None, outlook.patient):
+                yield _outlook_line(outlook)
+    elif isinstance(record, VitalsForecast):
+        for ahead in record.beds:
+            if patient in (None, ahead.patient):
+                yield from _forecast_lines(record, ahead)
     elif isinstance(record, VitalsFrame):
-        yield (
-            f"{_clock(record.at_ms)}  {record.ward:10} {record.gateway} seq {record.seq}  "
-            f"{len(record.beds)} beds, {len(record.actions)} actions",
-            "",
-        )
+        parts = [f"{len(record.beds)} beds", f"{len(record.actions)} actions"]
+        if told := {past.patient for past in record.past} | {facts.patient for facts in record.facts}:
+            parts.append(f"past of {len(told)}")
+        if record.models:
+            parts.append(", ".join(f"{model.name}@{model.version}" for model in record.models))
+        yield f"{_clock(record.at_ms)}  {record.ward:10} {record.gateway} seq {record.seq}  {', '.join(parts)}", ""
     elif isinstance(record, AlertAction):
         yield (
             f"{_clock(record.at_ms)}  {record.bed:10} {record.kind} by {record.actor} on {record.alert_id or 'bed'}",
@@ -124,10 +141,51 @@ def lines(record: Record) -> Iterator[Line]:
         yield codec.encode(record).decode(), ""
 
 
+def _score_line(frame: ScoreFrame, bed: BedScore) -> Line:
+    news2 = bed.news2
+    score = "" if news2 is None else _interval(news2.minimum, news2.maximum)
+    values = "  ".join(f"{v.vital} {v.value}{'' if v.tag == 'ok' else f' ({v.tag})'}" for v in bed.values)
+    return f"{_clock(frame.at_ms)}  {bed.bed:10} NEWS2 {score:6} {values}", ""
+
+
+def _outlook_line(outlook: BedOutlook) -> Line:
+    """What the models make of a bed: how odd it is and for what, and what may happen."""
+    parts = []
+    anomaly = outlook.anomaly
+    if anomaly is not None:
+        why = ", ".join(driver.what for driver in anomaly.drivers[:DRIVERS])
+        parts.append(f"anomaly {anomaly.score:.2f}{f' ({why})' if why else ''}")
+        parts += [f"drift of {vital}" for vital in anomaly.drift]
+    parts += [f"{risk.name} {_ahead(risk.horizon_s)} {risk.probability:.0%}" for risk in outlook.risks]
+    return f"{_clock(outlook.at_ms)}  {outlook.bed:10} {'  '.join(parts)}", ""
+
+
+def _forecast_lines(made: VitalsForecast, bed: BedForecast) -> Iterator[Line]:
+    """A line a vital: the middle quantile between the outer ones for each horizon, and what may cross a limit."""
+    middle = len(made.levels) // 2
+    for ahead in bed.vitals:
+        digits = VITALS[ahead.vital].decimals
+        steps = [
+            f"{_ahead(horizon_s)} {row[middle]:.{digits}f} [{row[0]:.{digits}f} {row[-1]:.{digits}f}]"
+            for horizon_s, row in zip(ahead.horizons_s, ahead.quantiles, strict=True)
+        ]
+        for word, sides in (("below", ahead.below), ("above", ahead.above)):
+            if sides and max(sides) >= WORTH_TELLING:
+                steps.append(f"{word} its limit {max(sides):.0%}")
+        steps.append(ahead.engine)
+        yield f"{_clock(bed.at_ms)}  {bed.bed:10} {ahead.vital:14} {'  '.join(steps)}", ""
+
+
+def _ahead(seconds: int) -> str:
+    if not seconds:
+        return "in hospital"
+    return f"+{seconds // 3600}h" if seconds % 3600 == 0 else f"+{seconds // 60}min"
+
+
 def alarm_line(alarm: AlertTransition) -> Line:
     """One transition: time, mark, bed, what, and what became of it."""
-    mark = TECHNICAL if alarm.category is Category.TECHNICAL else MARKS[alarm.priority]
-    by = f" by {alarm.actor}" if alarm.actor else ""
+    mark = {Category.TECHNICAL: TECHNICAL, Category.ADVISORY: ADVISORY}.get(alarm.category, MARKS[alarm.priority])
+    by = f" by {alarm.actor}" if alarm.actor else f" by {alarm.model}" if alarm.model else ""
     style = STYLES[alarm.priority] if alarm.state != "inactive" else "dim"
     return f"{_clock(alarm.at_ms)}  {mark:3} {alarm.bed:10} {alarm.message}  {alarm.event}{by}  {alarm.alert_id}", style
 
