@@ -58,7 +58,7 @@ def card(
         parts += ["## What it is worth", "Not judged yet: `ward model evaluate`."]
     for found in _by_trust(evaluations):
         parts += [f"## What it is worth on `{found.split}`", _judged(found), *_figures(found)]
-        parts += [_table(table) for table in found.tables]
+        parts += [markdown(table) for table in found.tables]
         parts += ["\n".join(f"- {note}" for note in found.notes)] if found.notes else []
     parts += ["## Limits", "\n".join(f"- {limit}" for limit in (*manifest.limits, *limits, CHANCE))]
     parts += ["## What it is, exactly", _identity(manifest, sha256)]
@@ -136,10 +136,11 @@ def _judged(found: Evaluation) -> str:
 
 
 def _figures(found: Evaluation) -> list[str]:
-    return [_table(table) for table in figures(found.metrics)]
+    return [markdown(table) for table in figures(found.metrics)]
 
 
-def _table(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """The table in Markdown, its title above it."""
     lines = [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |"]
     lines += ["| --- " + "| ---: " * (len(table.columns) - 1) + "|"]
     lines += [f"| {' | '.join(number(cell) for cell in row)} |" for row in table.rows]
@@ -152,7 +153,7 @@ def _data(manifest: Manifest) -> str:
         for each in manifest.data
     )
     table = Table(title="Data", columns=("name", "licence", "rows used", "kind", "sha256"), rows=rows)
-    return _table(table)
+    return markdown(table)
 
 
 def _synthetic(manifest: Manifest) -> str:

@@ -41,7 +41,7 @@ def reliability(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
         axes.plot(x, y, STROKES[at % 4], marker=MARKS[at % 6], color=INKS[at % 6], label=name, markersize=4)
     ends = (min(seen, default=0.001) / 1.5, min(1.0, max(seen, default=1.0) * 1.5)) if small else (0.0, 1.0)
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
-    axes.annotate("as told", ends[1:] * 2, (-4, -12), textcoords="offset points", ha="right", color=GREY, fontsize=8)
+    axes.annotate("as told", ends[1:] * 2, (-14, -6), textcoords="offset points", ha="right", color=GREY, fontsize=8)
     if small:
         axes.set(xscale="log", yscale="log")
     axes.set(xlim=ends, ylim=ends)
@@ -155,13 +155,14 @@ def fan(
     axes.plot(x, before, "o-", color="black", markersize=3, linewidth=1, label="read")
     at = np.asarray(ahead, np.float64)
     levels = sorted(quantiles)
-    for low, high in zip(levels[: len(levels) // 2], reversed(levels[(len(levels) + 1) // 2 :]), strict=True):
+    pairs = zip(levels[: len(levels) // 2], reversed(levels[(len(levels) + 1) // 2 :]), strict=True)
+    for (low, high), ink in zip(pairs, ("#BFDBEC", "#80B8D9", "#4095C5"), strict=False):
         axes.fill_between(
             at,
             np.asarray(quantiles[low]),
             np.asarray(quantiles[high]),
-            color=INKS[0],
-            alpha=0.25,
+            color=ink,
+            linewidth=0,
             label=f"{low:g} to {high:g}",
         )
     if len(levels) % 2:
