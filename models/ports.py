@@ -2,7 +2,8 @@
 
 All arrays are float32 with beds first, time newest last and ``models.vitals.history.CHANNELS`` as the last axis; NaN is
 unknown. Same input, same memory, same output, and each bed's output does not depend on which beds stand beside it but
-for the ward's own memory. Outputs are rounded by the model, so that a last bit of arithmetic decides nothing.
+for the ward's own memory. Outputs are plain Python numbers, rounded by the model, so that a last bit of arithmetic
+decides nothing.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class AlarmBook:
             breach = Breach(bed.newest_ms, Priority.MEDIUM, message)
             self.breach(bed, SILENCE, Category.TECHNICAL, breach, 0)
         for condition, alarm in tuple(bed.alarms.items()):
-            if alarm.advice is not None:
+            if alarm.advice is not None:  # it never sounds, so nothing but its end comes of time
                 if self.clock_ms - alarm.advice.heard_clock_ms > ADVICE_MS:
                     self.calm(bed, condition, self.now_ms, UNHEARD)
                 continue

@@ -193,10 +193,11 @@ def on_lull(alarm: Alarm) -> Alarm:
 
 
 def due(alarm: Alarm, now_ms: int, rule: AlarmRule) -> list[AlarmEvent]:
-    """What log time alone brings by ``now_ms``: the pause ends, it sounds again, or it is escalated."""
-    events: list[AlarmEvent] = []
-    if alarm.category is Category.ADVISORY:
-        return events
+    """What log time alone brings by ``now_ms``: the pause ends, it sounds again, or it is escalated.
+
+    Not to be asked about an advisory, to which none of this happens.
+    """
+    events = []
     if alarm.audio_until_ms is not None and now_ms >= alarm.audio_until_ms:
         events.append(AlarmEvent.AUDIO_RESUMED)
     if alarm.state is _ACKNOWLEDGED:

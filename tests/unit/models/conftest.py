@@ -4,4 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.unit.models.bedside", "tests.unit.models.rules")
+pytest.register_assert_rewrite(
+    "tests.unit.models.bedside", "tests.unit.models.rules", "tests.unit.models.beside", "tests.unit.models.model_rules"
+)

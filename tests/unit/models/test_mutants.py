@@ -15,12 +15,16 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+import models.vitals.history
 import models.ward
+from tests.unit.models import model_rules
 from tests.unit.models.bedside import Lab
 from tests.unit.models.rules import RULES
 from tests.unit.models.test_oracle import agree
 
 SOURCE: Final = Path(models.ward.__file__).parent
+HISTORY: Final = Path(models.vitals.history.__file__)
+"""What a bed's vitals were belongs to the core's faults too; its copy stands among the others."""
 
 
 class Mutant(NamedTuple):
@@ -268,6 +272,191 @@ MUTANTS: Final = (
         "    return _encoder.encode((STATE_VERSION, msgspec.structs.replace(state, beds=beds)))",
         "the_same_log_gives_the_same_bytes_with_a_crash_after_any_record",
     ),
+    Mutant(
+        "models are told of no alarm",
+        "asking",
+        "alarm.category is Category.PHYSIOLOGICAL and alarm.state is not AlarmState.INACTIVE",
+        "alarm.category is Category.PHYSIOLOGICAL and alarm.state is AlarmState.ACTIVE",
+        "a_bed_is_alarming_from_the_first_breach_until_its_alarm_is_gone",
+    ),
+    Mutant(
+        "a poor signal is an alarming patient",
+        "asking",
+        "alarm.category is Category.PHYSIOLOGICAL and alarm.state",
+        "alarm.state",
+        "a_bed_is_alarming_from_the_first_breach_until_its_alarm_is_gone",
+    ),
+    Mutant(
+        "what was asked is asked again",
+        "heeding",
+        "asked_ms=now_ms,",
+        "asked_ms=state.asked_ms,",
+        "nothing_is_asked_twice",
+    ),
+    Mutant(
+        "all wards ask at the same second",
+        "asking",
+        "phase_ms = crc32(state.ward.encode()) * 1000 % every_ms",
+        "phase_ms = 0",
+        "models_are_asked_every_ten_seconds_and_about_risks_every_minute",
+    ),
+    Mutant(
+        "a bed that is gone is asked about",
+        "asking",
+        "now_ms - bed.heard_ms <= HEARD_MS",
+        "now_ms >= bed.heard_ms",
+        "a_silent_bed_is_not_asked_about",
+    ),
+    Mutant(
+        "a gateway may change models",
+        "core",
+        "if frame.models and frame.ward == CLOCK_KEY:",
+        "if frame.models:",
+        "nobody_is_asked_without_a_model_and_only_the_clock_says_which_are_in_force",
+    ),
+    Mutant(
+        "what nobody believes is remembered",
+        "intake",
+        "        if tag is _OK or tag is _CLOCK_SUSPECT:\n            at_ms = current.at_ms",
+        "        if current.value is not None:\n            at_ms = current.at_ms",
+        "a_frozen_or_disbelieved_value_is_not_remembered",
+    ),
+    Mutant(
+        "the past is taken for what was read",
+        "history",
+        "free = (ring == _EMPTY) & np.isfinite(found)",
+        "free = np.isfinite(found)",
+        "the_past_is_written_over_nothing_that_was_read",
+    ),
+    Mutant(
+        "a redelivered reading counts again",
+        "history",
+        "if minute > self.minute or (minute == self.minute and not self.running[channel + _WIDTH]):",
+        "if minute >= self.minute:",
+        "a_reading_told_again_counts_once_for_the_models",
+    ),
+    Mutant(
+        "who comes back is a stranger",
+        "roster",
+        "known = self.kept.get(incoming.patient, _NOBODY)",
+        "known = _NOBODY",
+        "who_is_moved_or_comes_back_keeps_past_and_memory",
+    ),
+    Mutant(
+        "patients without a bed are kept for ever",
+        "roster",
+        "next(iter(self.kept.values())).since_ms < oldest_ms",
+        "False",
+        "at_most_sixty_four_patients_without_a_bed_are_kept_for_a_day",
+    ),
+    Mutant(
+        "a patient who has left is answered for",
+        "heeding",
+        "        if bed is not None:",
+        "        if bed is None:\n"
+        '            bed = BedState("B1", patient, 0, 0, 0, (None,) * 9, {})\n'
+        "        if bed is not None:",
+        "answers_about_who_has_left_or_by_a_model_that_has_gone_are_dropped",
+    ),
+    Mutant(
+        "a model that is gone may still answer",
+        "heeding",
+        "for name, model in state.models.items() if ask.models.get(name) == model.version",
+        "for name, model in state.models.items()",
+        "answers_about_who_has_left_or_by_a_model_that_has_gone_are_dropped",
+    ),
+    Mutant(
+        "a version in force takes over again and again",
+        "knowledge",
+        "if known is not None and known.version == ref.version:",
+        "if False:",
+        "the_core_changes_over_at_the_record_that_says_so_and_outputs_name_it",
+    ),
+    Mutant(
+        "an advisory has one threshold",
+        "advice",
+        "over=score < rule.anomaly_until",
+        "over=True",
+        "an_unusual_pattern_is_told_when_it_lasts_and_until_it_is_well_over",
+    ),
+    Mutant(
+        "an advisory need not last",
+        "alarmbook",
+        "            del bed.alarms[condition]\n        else:\n            advice",
+        "            pass\n        else:\n            advice",
+        "an_unusual_pattern_is_told_when_it_lasts_and_until_it_is_well_over",
+    ),
+    Mutant(
+        "an early warning has one threshold",
+        "advice",
+        "over=max(p for _, p in chances) < rule.early_warning_until",
+        "over=True",
+        "a_limit_that_will_be_crossed_is_told_with_its_lead",
+    ),
+    Mutant(
+        "a warning looks ahead for ever",
+        "advice",
+        "if horizon_s <= book.rulebook.models.early_warning_horizon_s",
+        "if horizon_s",
+        "a_limit_that_will_be_crossed_is_told_with_its_lead",
+    ),
+    Mutant(
+        "a warning outlives the alarm it was of",
+        "alarmbook",
+        "if warning_of(after.condition) in bed.alarms:",
+        "if False:",
+        "an_early_warning_ends_when_the_limit_is_crossed_and_none_is_given_then",
+    ),
+    Mutant(
+        "a warning is given of what is there",
+        "advice",
+        "if alarm is not None or (value is not None and (value < bound if low else value > bound)):",
+        "if False:",
+        "an_early_warning_ends_when_the_limit_is_crossed_and_none_is_given_then",
+    ),
+    Mutant(
+        "advisories come back and are escalated",
+        "alarmbook",
+        "self.calm(bed, condition, self.now_ms, UNHEARD)\n                continue",
+        "self.calm(bed, condition, self.now_ms, UNHEARD)",
+        "an_advisory_never_sounds_and_once_acknowledged_is_still_until_it_is_over",
+    ),
+    Mutant(
+        "advisories are paused with the alarms that sound",
+        "people",
+        " and alarm.category is not Category.ADVISORY",
+        "",
+        "an_advisory_never_sounds_and_once_acknowledged_is_still_until_it_is_over",
+    ),
+    Mutant(
+        "a new advisory is muted as if it sounded",
+        "alarmbook",
+        "silent = after.category is Category.ADVISORY",
+        "silent = False",
+        "an_advisory_never_sounds_and_once_acknowledged_is_still_until_it_is_over",
+    ),
+    Mutant(
+        "an advisory outlives its model",
+        "alarmbook",
+        "if self.clock_ms - alarm.advice.heard_clock_ms > ADVICE_MS:",
+        "if False:",
+        "an_advisory_is_over_when_its_model_falls_silent_or_is_gone",
+    ),
+    Mutant(
+        "an advisory is raised from old windows",
+        "alarmbook",
+        "may_raise = category is Category.TECHNICAL or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms",
+        "may_raise = category is not Category.PHYSIOLOGICAL or self.now_ms - breach.at_ms <= self.rulebook.relevant_ms",
+        "an_advisory_is_raised_from_a_fresh_outlook_only",
+    ),
+    Mutant(
+        "a snapshot forgets what models remember",
+        "state",
+        "    return _encoder.encode((STATE_VERSION, state))",
+        "    beds = {p: msgspec.structs.replace(b, memories={}) for p, b in state.beds.items()}\n"
+        "    return _encoder.encode((STATE_VERSION, msgspec.structs.replace(state, beds=beds)))",
+        "the_same_log_and_the_same_models_give_the_same_bytes",
+    ),
 )
 
 
@@ -281,13 +470,15 @@ def breed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         name = f"mutant_ward_{len(names)}_{tmp_path.name.replace('-', '_')}"
         names.append(name)
         shutil.copytree(SOURCE, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(HISTORY, tmp_path / name / HISTORY.name)
         for path in (tmp_path / name).glob("*.py"):
             text = path.read_text(encoding="utf-8")
             if path.stem == module:
                 found = text.count(old)
                 assert found == 1, f"the pattern stands {found} times in {module}.py: {old}"
                 text = text.replace(old, new)
-            path.write_text(text.replace("models.ward", name), encoding="utf-8")
+            text = text.replace("models.ward", name).replace("models.vitals.history", f"{name}.history")
+            path.write_text(text, encoding="utf-8")
         return Lab(*(importlib.import_module(f"{name}.{part}") for part in ("core", "policy", "state")))
 
     yield make
@@ -309,6 +500,7 @@ def broken_rules(lab: Lab, names: Collection[str] = ()) -> list[str]:
 
 def test_a_copy_without_a_fault_keeps_every_rule(breed: Any) -> None:
     lab = breed()
+    assert model_rules.nothing_is_asked_twice in RULES
     assert broken_rules(lab) == []
     rng = Random(7)
     for _ in range(20):
