@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ports import Flags, Floats
+from models.training.deterioration_death import died
 from models.training.stays import Stay
-from models.vitals.deterioration_features import features
+from models.vitals.deterioration_features import NAMES, features
 from models.vitals.history import CHANNELS, HOURS
 from models.vitals.instability import CONDITIONS, HORIZON_H, last_known, met, observed
 
@@ -44,6 +45,22 @@ def rows(stays: Sequence[Stay]) -> Rows:
     hour = np.concatenate([np.arange(len(s.vitals)) for s in stays]) if stays else np.empty(0, np.intp)
     labels, counts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     return Rows(inputs(stays), labels, counts, stay, hour)
+
+
+def death_rows(stays: Sequence[Stay], hours: Sequence[int]) -> tuple[Floats, Flags, NDArray[np.intp]]:
+    """Rows of stays at these hours, whether the patient died in hospital, and the place of the stay of each row.
+
+    Stays of which it is not known are left out.
+    """
+    outcome = died(stays)
+    told = [i for i, stay in enumerate(stays) if np.isfinite(outcome[i]) and len(stay.vitals) > min(hours)]
+    there = [[hour for hour in hours if hour < len(stays[i].vitals)] for i in told]
+    stay = np.repeat(np.array(told, np.intp), [len(each) for each in there])
+    seen = [windows(stays[i].vitals)[each] for i, each in zip(told, there, strict=True)]
+    facts = [(stays[i].age_years, stays[i].female, hour) for i, each in zip(told, there, strict=True) for hour in each]
+    if not facts:
+        return np.empty((0, len(NAMES)), np.float32), np.empty(0, np.bool_), stay
+    return features(np.concatenate(seen), *np.array(facts, np.float32).T), outcome[stay] > 0, stay
 
 
 def inputs(stays: Sequence[Stay]) -> Floats:
