@@ -74,6 +74,7 @@ def run(name: str, arguments: Sequence[str]) -> Any:
     """Import the command and run it; ends by SystemExit or returns."""
     import typer
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow talks about itself before we are asked
     module, _, attribute = ALL[name].where.partition(":")
     if not module.startswith("infra."):
         aim_at_what_runs()

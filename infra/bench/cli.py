@@ -85,6 +85,20 @@ def scale(
     raise typer.Exit(curve.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench models · ward bench models --short --json")
+def models(
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Interleaved rounds.")] = 5,
+    short: Annotated[bool, typer.Option("--short", help="Fewer calls a round.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """CPU of a batch of 256 through ONNX Runtime against a call an event: scikit-learn, river, Keras."""
+    from infra.bench import models as runtimes
+
+    report = runtimes.measure(rounds, short, say)
+    _print(report, runtimes.lines(report), as_json)
+    raise typer.Exit(runtimes.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())
