@@ -233,7 +233,8 @@ def rings(histories: Sequence[History], minutes_now: Sequence[int]) -> tuple[NDA
     """(minutes, hours) of beds as of the epoch minute of each: float32 (beds, 60, 6) and (beds, 24, 6), newest last.
 
     NaN where nothing usable is known. The newest minute is the running one; the newest hour is the mean of the last
-    sixty minutes, each earlier hour that of six ten-minute cells.
+    sixty minutes, each earlier hour that of six ten-minute cells. Where no minute of the last hour is known but longer
+    cells are (a past told in hours), the newest hour is theirs.
     """
     now = [h if h.minute >= m else h.moved_to(m) for h, m in zip(histories, minutes_now, strict=True)]
     minutes = np.empty((len(now), MINUTES, _WIDTH), np.float32)
@@ -243,7 +244,8 @@ def rings(histories: Sequence[History], minutes_now: Sequence[int]) -> tuple[NDA
         minutes[:, -1] = np.rint(running[:, 0] / running[:, 1] * 10) / 10
     tens = _unpacked(b"".join([h.tens for h in now]), TENS)
     hours = np.empty((len(now), HOURS, _WIDTH), np.float32)
-    hours[:, -1] = _mean(minutes)
+    of_minutes = _mean(minutes)
+    hours[:, -1] = np.where(np.isnan(of_minutes), _mean(tens[:, TENS - 6 :]), of_minutes)
     hours[:, :-1] = _mean(tens[:, : TENS - 6].reshape(-1, 6, _WIDTH)).reshape(len(now), HOURS - 1, _WIDTH)
     return minutes, hours
 

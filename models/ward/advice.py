@@ -83,7 +83,7 @@ def withdraw(book: AlarmBook, roster: Roster, in_force: Container[str]) -> None:
 def _findings(book: AlarmBook, bed: BedState, models: Mapping[str, ModelInForce], word: Word) -> Iterator[_Finding]:
     if word.anomaly is not None:
         yield _on_anomaly(book, _signed(models[ANOMALY_MODEL]), word.at_ms, word.anomaly)
-    if word.forecasts:
+    if word.forecasts and (bed.alarms or _is_likely(word.forecasts, book.rulebook.models.early_warning_from)):
         yield from _on_forecasts(book, bed, _signed(models[FORECAST]), word)
     for risk in word.risks:
         if risk.name in book.rulebook.models.risk_from:
@@ -120,6 +120,15 @@ def _on_risk(book: AlarmBook, model: str, at_ms: int, risk: Risk) -> _Finding:
     message = f"{risk.name.replace('_', ' ').capitalize()} risk {_percent(chance)} {until}"
     advice = Advice(model, chance, risk.drivers, risk.horizon_s or None, book.clock_ms)
     return _Finding(condition, delay_ms, Breach(at_ms, rule.priority, message, advice=advice))
+
+
+def _is_likely(forecasts: Sequence[VitalForecast], from_: float) -> bool:
+    """Whether any limit may be crossed; of nearly all beds there is nothing more to find out."""
+    for forecast in forecasts:
+        below, above = forecast.below, forecast.above
+        if (below and max(below) >= from_) or (above and max(above) >= from_):
+            return True
+    return False
 
 
 def _on_forecasts(book: AlarmBook, bed: BedState, model: str, word: Word) -> Iterator[_Finding]:

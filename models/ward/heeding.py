@@ -49,12 +49,13 @@ def heed_answers(
     book = AlarmBook(rulebook, state.ward, now_ms, state.clock_ms, source)
     beds = dict(state.beds)
     spoken: list[tuple[BedState, Word, float]] = []
+    known = _known(ask)
     for i, patient in enumerate(ask.patients):
         bed = beds.get(patient)
         if bed is not None:
             word = _word(ask, answers, serving, i)
             beds[patient] = bed = advise(book, _remembering(bed, memories, i), serving, word)
-            spoken.append((bed, word, _known(ask, i) if word.forecasts else 0.0))
+            spoken.append((bed, word, known[i]))
     after = msgspec.structs.replace(
         state,
         beds=beds,
@@ -140,6 +141,7 @@ def _joined(before: dict[str, bytes], told: Mapping[str, bytes]) -> dict[str, by
     return {name: joined[name] for name in sorted(joined) if joined[name]}
 
 
-def _known(ask: Ask, i: int) -> float:
-    """The share of the day's hours of the vitals that is known."""
-    return round(float(np.isfinite(ask.windows.hours[i]).mean()), 2)
+def _known(ask: Ask) -> list[float]:
+    """Of each bed the share of the day's hours of its vitals that is known."""
+    shares: list[float] = np.isfinite(ask.windows.hours).mean((1, 2)).round(2).tolist()
+    return shares

@@ -64,6 +64,28 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
     "NEWS2 thresholds crossed": (replaced("medium_from = 5", "medium_from = 9"), ("news2", "medium_from")),
     "SpO2 scale 3": (replaced("spo2_scale = 1", "spo2_scale = 3"), ("news2.spo2_scale", "3")),
     "a patient's scale 0": (with_more("[patients.p-1]\nspo2_scale = 0"), ("patients.p-1.spo2_scale",)),
+    "an advisory as loud as an alarm": (replaced('priority = "low" ', 'priority = "high" '), ("models.priority",)),
+    "an advisory in an unknown field": (replaced("risk_sustained_s", "risk_lasted_s"), ("risk_lasted_s",)),
+    "models asked all the time": (replaced("ask_every_s = 10.0", "ask_every_s = 0.1"), ("models.ask_every_s", "60")),
+    "risks asked about once a day": (
+        replaced("risks_every_s = 60.0", "risks_every_s = 86400.0"),
+        ("models.risks_every_s",),
+    ),
+    "any pattern is unusual": (replaced("anomaly_from = 0.95", "anomaly_from = 0.1"), ("models.anomaly_from",)),
+    "a score above all scores": (replaced("anomaly_until = 0.8", "anomaly_until = 1.8"), ("models.anomaly_until",)),
+    "over before it began": (replaced("anomaly_until = 0.8", "anomaly_until = 0.99"), ("models.anomaly", "until")),
+    "a warning for next week": (
+        replaced("early_warning_horizon_s = 14400.0", "early_warning_horizon_s = 604800.0"),
+        ("models.early_warning_horizon_s",),
+    ),
+    "a risk that never ends": (
+        replaced("[models.risk_until]\nhypotension", "[models.risk_until]\nboredom"),
+        ("models.risk_until.hypotension is missing",),
+    ),
+    "a risk that is always there": (
+        replaced("[models.risk_from]\nhypotension = 0.5", "[models.risk_from]\nhypotension = 0.0"),
+        ("models.risk_from.hypotension",),
+    ),
     "a ward's limit out of order": (with_more("[wards.W1.limits.spo2]\nlow = 80.0"), ("wards.W1.limits.spo2",)),
     "a patient's limit out of order": (with_more("[patients.p-1.limits.spo2]\nlow = 80.0"), ("patients.p-1.limits",)),
     "a ward and a patient who do not go together": (
@@ -129,7 +151,12 @@ def test_the_hash_is_that_of_the_content_whatever_the_file_looks_like(change: Ca
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("low = 50.0", "low = 50.5"), ("delay_s = 30.0", "delay_s = 31.0"), ('latch = ["high"]', "latch = []")],
+    [
+        ("low = 50.0", "low = 50.5"),
+        ("anomaly_from = 0.95", "anomaly_from = 0.96"),
+        ("delay_s = 30.0", "delay_s = 31.0"),
+        ('latch = ["high"]', "latch = []"),
+    ],
 )
 def test_another_rule_is_another_hash(old: str, new: str) -> None:
     assert parse_policy(replaced(old, new).encode()).hash != load_policy().hash

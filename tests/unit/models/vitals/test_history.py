@@ -168,6 +168,7 @@ def test_a_minute_is_the_mean_of_its_readings_and_the_newest_is_the_running_one(
     assert minutes[0, -2:, HR].tolist() == [85.0, 90.0]
     assert hours[0, -1, HR] == 87.5
     assert np.isnan(minutes[0, :-2]).all()
+    assert np.isnan(minutes[0, :, 1:]).all()
     assert np.isnan(hours[0, :-1]).all()
 
 
@@ -243,6 +244,14 @@ def test_shorter_steps_are_averaged_and_longer_ones_cover() -> None:
     known = History().with_past(past(120, T0 - 240_000, 70.0, 90.0), T0)
     minutes, _ = rings([known], [M0])
     assert minutes[0, -5:-1, HR].tolist() == [70.0, 70.0, 90.0, 90.0]
+
+
+def test_a_past_told_in_hours_is_the_newest_hour_too_until_minutes_are_known() -> None:
+    known = History().with_past(past(3600, T0 - 3 * 3_600_000, 70.0, 80.0, 90.0), T0)
+    _, hours = rings([known], [M0])
+    assert hours[0, -3:, HR].tolist() == [70.0, 80.0, 90.0]
+    _, hours = rings([known.with_reading(T0, HR, 97.0)], [M0])
+    assert hours[0, -3:, HR].tolist() == [70.0, 80.0, 97.0]
 
 
 def test_what_no_patient_can_have_or_no_model_sees_is_left_out() -> None:
