@@ -66,9 +66,8 @@ class Aliases(msgspec.Struct, frozen=True, kw_only=True):
 
 def own_folder(settings: Settings) -> Path:
     """Where a ward keeps the models that it trained or promoted itself: WARD_MODELS_DIR, else beside its state."""
-    chosen: str | None = getattr(settings, "models_dir", None)
-    if chosen:
-        return Path(chosen).expanduser()
+    if settings.models_dir:
+        return Path(settings.models_dir).expanduser()
     state = settings.state_dir
     return (Path(state).expanduser() if state else Path(__file__).resolve().parent.parent / ".ward") / "models"
 

@@ -6,27 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from models.registry import Interval, Manifest
-from models.training.evaluation import Cell, Evaluation, Table
+from models.training.evaluation import Cell, Evaluation, Table, rival_in
 
-BASELINES: Final = (
-    "persistence",
-    "drift",
-    "mean",
-    "boosting",
-    "gradient_boosting",
-    "news2",
-    "limits",
-    "saps1",
-    "saps",
-    "zscore",
-    "forest",
-    "river",
-)
-"""Last words of a metric's name that mean a rival on the same cases."""
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "What it finds": ("auroc", "auprc", "gain"),
+    "What it finds": ("auroc", "auprc"),
     "Error, and skill against persistence (1 - MAE / MAE of persistence)": ("skill", "mae", "rmse", "pinball", "crps"),
-    "Alarms": ("recall", "ppv", "lead", "alarms", "nab", "events", "f1"),
+    "Alarms": ("recall", "ppv", "lead", "alarms", "false", "nab", "events", "f1"),
     "Calibration": ("coverage", "brier", "ece", "slope", "width", "observed"),
 }
 OTHER: Final = "Further figures"
@@ -57,9 +42,10 @@ def card(
     if not evaluations:
         parts += ["## What it is worth", "Not judged yet: `ward model evaluate`."]
     for found in _by_trust(evaluations):
-        parts += [f"## What it is worth on `{found.split}`", _judged(found), *_figures(found)]
+        parts += [f"## What it is worth on `{found.split}`", _judged(found)]
         parts += [markdown(table) for table in found.tables]
         parts += ["\n".join(f"- {note}" for note in found.notes)] if found.notes else []
+        parts += [f"### Every figure on `{found.split}`", *_figures(found)]
     parts += ["## Limits", "\n".join(f"- {limit}" for limit in (*manifest.limits, *limits, CHANCE))]
     parts += ["## What it is, exactly", _identity(manifest, sha256)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -69,7 +55,7 @@ def figures(metrics: Mapping[str, Interval]) -> list[Table]:
     """The metrics in tables, one a group, each baseline in a column beside what it is a baseline of."""
     rows: dict[str, dict[str, Interval]] = {}
     for name, interval in metrics.items():
-        base, rival = _rival(name, metrics)
+        base, rival = rival_in(name, metrics)
         rows.setdefault(base, {})[rival] = interval
     tables = []
     for title in (*GROUPS, OTHER):
@@ -102,16 +88,10 @@ def number(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _rival(name: str, metrics: Mapping[str, Interval]) -> tuple[str, str]:
-    for rival in BASELINES:
-        base = name.removesuffix(f"_{rival}")
-        if base != name and base in metrics:
-            return base, rival
-    return name, ""
-
-
 def _group(metric: str) -> str:
-    kind = metric.split("_", 1)[0]
+    kind, _, rest = metric.partition("_")
+    if kind == "gain":
+        kind = rest.partition("_")[0]
     return next((title for title, kinds in GROUPS.items() if kind in kinds), OTHER)
 
 

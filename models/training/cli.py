@@ -333,7 +333,9 @@ def _draw(folder: Path, found: Evaluation) -> dict[str, str]:
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, png in found.plots.items():
-        path = folder / f"{found.model}-{re.sub('[^a-z0-9_-]+', '-', found.split.lower())}-{name}.png"
+        path = (
+            folder / f"{found.model}-{re.sub('[^a-z0-9_-]+', '-', found.split.lower())}-{name.removesuffix('.png')}.png"
+        )
         path.write_bytes(png)
         written[name] = str(path)
         _say(f"plot: {path}")

@@ -10,10 +10,26 @@ import msgspec
 from contracts.errors import Poison
 from models.registry import Interval
 
-__all__ = ["LOWER_IS_BETTER", "Evaluation", "Interval", "Table", "defined", "direction", "read"]
+__all__ = ["LOWER_IS_BETTER", "Evaluation", "Interval", "Table", "defined", "direction", "read", "rival_in"]
 
 LOWER_IS_BETTER: Final = frozenset({"mae", "rmse", "brier", "ece", "pinball", "crps", "width", "loss"})
 HIGHER_IS_BETTER: Final = frozenset({"auroc", "auprc", "skill", "recall", "ppv", "f1", "accuracy", "nab", "gain"})
+
+BASELINES: Final = (
+    "persistence",
+    "drift",
+    "mean",
+    "boosting",
+    "news2",
+    "limits_held",
+    "limits",
+    "saps1",
+    "sofa",
+    "zscore",
+    "forest",
+    "river",
+)
+"""Last words of a metric's name that mean a rival on the same cases."""
 
 Cell = str | float | int | None
 
@@ -62,6 +78,15 @@ def read(text: str | bytes, where: str) -> Evaluation:
 def defined(metrics: Mapping[str, Interval | None]) -> dict[str, Interval]:
     """Those that are defined on the data (no AUROC where all are of one class)."""
     return {name: interval for name, interval in metrics.items() if interval is not None}
+
+
+def rival_in(name: str, metrics: Mapping[str, Interval]) -> tuple[str, str]:
+    """(metric, rival) of a baseline's figure, (name, "") of the model's own."""
+    for rival in BASELINES:
+        base = name.removesuffix(f"_{rival}")
+        if base != name and base in metrics:
+            return base, rival
+    return name, ""
 
 
 def direction(metric: str) -> int:

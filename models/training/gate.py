@@ -9,7 +9,7 @@ import msgspec
 
 from models.registry import Bundle, Interval, Registry
 from models.training import evaluation
-from models.training.evaluation import Evaluation, direction
+from models.training.evaluation import Evaluation, direction, rival_in
 
 TRUSTED: Final = ("test", "validation")
 """Splits to compare on, the first that both were judged on."""
@@ -66,11 +66,12 @@ def evaluations(registry: Registry, bundle: Bundle) -> dict[str, Evaluation]:
 
 
 def compare(candidate: Mapping[str, Evaluation], champion: Mapping[str, Evaluation]) -> Verdict:
-    """The candidate's figures against the champion's on the first trusted split that both have."""
+    """The candidate's own figures (no baseline's) against the champion's, on the first trusted split that both have."""
     for split in TRUSTED:
         if split in candidate and split in champion:
             ours, theirs = candidate[split].metrics, champion[split].metrics
-            shared = [name for name in ours if name in theirs and direction(name)]
+            own = [name for name in ours if not rival_in(name, ours)[1] and not name.startswith("gain_")]
+            shared = [name for name in own if name in theirs and direction(name)]
             worse = [
                 Worse(name, ours[name], theirs[name]) for name in shared if _beyond(name, ours[name], theirs[name])
             ]

@@ -278,6 +278,7 @@ def test_a_registry_without_a_folder_of_its_own_is_read_only(tmp_path: Path) -> 
 
 def test_ones_own_folder_is_the_setting_or_beside_the_state(tmp_path: Path) -> None:
     assert own_folder(Settings(state_dir=str(tmp_path))) == tmp_path / "models"
+    assert own_folder(Settings(state_dir=str(tmp_path), models_dir="~/mine")) == Path.home() / "mine"
     assert own_folder(Settings()).name == "models"
 
 
