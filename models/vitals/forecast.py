@@ -1,0 +1,151 @@
+"""The forecaster: two networks (hours and minutes ahead) in ONNX Runtime, with intervals and trust that follow the
+ward.
+
+A vital is forecast hours ahead when it was known within the last ``stale_steps`` hours, minutes ahead when it was
+known within that many minutes and at least ``least_known`` times in the hour; and only for those (vital, horizon)
+that the manifest allows, because the network beat persistence there on real records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.records import Engine, Vital, VitalForecast
+from models.bundle import Bundle
+from models.ports import Memory, Windows
+from models.vitals import conformal
+from models.vitals.conformal import Book
+from models.vitals.forecast_head import Head, Said, ticked
+from models.vitals.forecast_memory import (
+    HOUR_PLAN,
+    NEAR_PLAN,
+    NEAR_WIDTH,
+    Beds,
+    read_beds,
+    read_ward,
+    write_beds,
+    write_ward,
+)
+from models.vitals.history import CHANNELS, MINUTE_MS
+
+LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+HOUR_FILE: Final = "hour.onnx"
+NEAR_FILE: Final = "near.onnx"
+
+Row = tuple[VitalForecast, ...]
+
+
+def load(bundle: Bundle) -> VitalsForecaster:
+    """The forecaster of a version. Raises Poison when a file or parameter is not as expected."""
+    return VitalsForecaster(bundle)
+
+
+class VitalsForecaster:
+    """Implements ``models.ports.Forecaster``."""
+
+    levels: tuple[float, ...] = LEVELS
+
+    def __init__(self, bundle: Bundle) -> None:
+        where = f"{bundle.name}/{bundle.version}/parameters"
+        self.hour = Head(bundle.read(HOUR_FILE), bundle.parameters["hour"], HOUR_PLAN, f"{where}.hour")
+        self.near = Head(bundle.read(NEAR_FILE), bundle.parameters["near"], NEAR_PLAN, f"{where}.near")
+
+    def forecast(self, windows: Windows, memory: Memory) -> tuple[tuple[Row, ...], Memory]:
+        """See ``Forecaster``. First what came true is learned, then it is spoken. Raises Poison for foreign memory."""
+        if not len(windows.at_ms):
+            return (), memory
+        beds = read_beds(memory.beds)
+        minute = windows.at_ms // MINUTE_MS
+        books = read_ward(memory.ward)
+        hour_book, near_book = books or (self.hour.opened(), self.near.opened())
+        hour_due, near_due = ticked(beds["hour"], minute, HOUR_PLAN), ticked(beds["near"], minute, NEAR_PLAN)
+        if hour_due.any():
+            hour_book = self.hour.learn(beds["hour"][hour_due], minute[hour_due], windows.hours[hour_due], hour_book)
+        if near_due.any():
+            near_book = self.near.learn(beds["near"][near_due], minute[near_due], windows.minutes[near_due], near_book)
+        with np.errstate(invalid="ignore"):  # what is not known goes through as NaN
+            far = self.hour.say(windows.hours, windows, hour_book)
+            soon = self.near.say(windows.minutes, windows, near_book)
+        if hour_due.any() or near_due.any():
+            memory = self._remembered(beds, minute, (hour_due, near_due), (far, soon), (hour_book, near_book))
+        rows = _rows(len(beds), [(self.near, soon, near_book), (self.hour, far, hour_book)])
+        return rows, memory
+
+    def _remembered(
+        self,
+        beds: Beds,
+        minute: NDArray[np.int64],
+        due: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+        said: tuple[Said, Said],
+        books: tuple[Book, Book],
+    ) -> Memory:
+        after = beds.copy()
+        self.hour.remembered(after["hour"], minute, due[0], said[0])
+        self.near.remembered(after["near"], minute, due[1], said[1])
+        return Memory(write_beds(after), write_ward(*books))
+
+
+def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
+    found: list[list[VitalForecast]] = [[] for _ in range(beds)]
+    for head, said, book in heads:
+        for channel, vital in enumerate(CHANNELS[: NEAR_WIDTH if head.silent_when_fallen else None]):
+            for engine, chosen in _voices(head, book, channel):
+                for bed, forecast in _of_vital(head, said, book, channel, vital, engine, chosen):
+                    found[bed].append(forecast)
+    return tuple(map(tuple, found))
+
+
+def _voices(head: Head, book: Book, channel: int) -> Iterator[tuple[Engine, list[int]]]:
+    """Which engine speaks of which horizons of a vital."""
+    allowed, fallen = head.may_speak[channel], book.fallen[channel]
+    network = [int(h) for h in np.flatnonzero(allowed & ~fallen)]
+    if network:
+        yield Engine.LSTM, network
+    naive = [] if head.silent_when_fallen else [int(h) for h in np.flatnonzero(allowed & fallen)]
+    if naive:
+        yield Engine.PERSISTENCE, naive
+
+
+def _of_vital(
+    head: Head, said: Said, book: Book, channel: int, vital: Vital, engine: Engine, chosen: list[int]
+) -> Iterator[tuple[int, VitalForecast]]:
+    """The records of one vital by one engine, a bed each where it speaks."""
+    beds = np.flatnonzero(said.speaks[:, channel, chosen[0]])
+    if not len(beds):
+        return
+    many = len(chosen)
+    decimals = 2 if vital is Vital.TEMPERATURE else 1
+    lines = np.round(said.quantiles[beds, channel][:, chosen], decimals).reshape(-1, len(LEVELS))
+    quantiles = _in_tuples(list(zip(*lines.T.tolist(), strict=True)), many)
+    below = _chances(said.below[beds, channel][:, chosen])
+    above = _chances(said.above[beds, channel][:, chosen])
+    horizons_s = tuple(head.horizons_s[h] for h in chosen)
+    skill = tuple(None if s != s else s for s in conformal.skill_told(book)[channel, chosen].tolist())
+    for bed, quantile, low, high in zip(beds.tolist(), quantiles, below, above, strict=True):
+        yield (
+            bed,
+            VitalForecast(
+                vital=vital,
+                engine=engine,
+                horizons_s=horizons_s,
+                quantiles=quantile,
+                below=low,
+                above=high,
+                skill=skill,
+            ),
+        )
+
+
+def _chances(chances: NDArray[np.float64]) -> list[tuple[float, ...] | None]:
+    """A tuple a bed, 4 decimals; None where there is no limit."""
+    tuples: list[Any] = _in_tuples(np.round(chances, 4).ravel().tolist(), chances.shape[1])
+    return [None if one[0] != one[0] else one for one in tuples]
+
+
+def _in_tuples(flat: list[Any], many: int) -> list[Any]:
+    """Groups of ``many``, as tuples."""
+    return list(zip(*(iter(flat),) * many, strict=True))
