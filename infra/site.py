@@ -142,7 +142,7 @@ class Site:
             "WARD_HDFS_RPC": f"hdfs://{self.address('namenode')}",
             "WARD_FEED_PORT": str(self.ports["feed"]),
             "WARD_WORKER_METRICS_PORT": str(self.ports["vitals_metrics"]),
-            "WARD_SINK_METRICS_PORT": str(self.ports["sink_metrics"]),
+            "WARD_SINK_METRICS_PORT": str(self.ports.get("sink_metrics", 0)),  # a topology of 0.1.0 has none
             "WARD_SCRAPE": f"vitals={self.url('vitals_metrics')}/metrics,feed={self.url('feed')}/metrics",
             "WARD_CACHE_DIR": str(self.cache),
             "WARD_STATE_DIR": str(self.state),

@@ -83,3 +83,10 @@ def test_the_folders_follow_the_environment(tmp_path: Path) -> None:
     assert cache_dir({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "wardstream"
     assert state_dir({"WARD_STATE_DIR": str(tmp_path)}) == tmp_path
     assert state_dir({}).name == ".ward"
+
+
+def test_a_client_reaches_a_topology_that_an_older_release_began(tmp_path: Path) -> None:
+    old = ("kafka", "namenode", "namenode_http", "influx", "vitals_metrics", "feed")
+    settings = Site(tmp_path, tmp_path, dict.fromkeys(old, 1), None, "").settings()
+    assert settings["WARD_KAFKA"] == "127.0.0.1:1"
+    assert settings["WARD_SINK_METRICS_PORT"] == "0"
