@@ -1,0 +1,1 @@
+"""The six boards of the wall, a module each."""

@@ -1,0 +1,194 @@
+"""Alarm burden: how much the ward is asked for, by what, and whether anyone answers."""
+
+# ruff: noqa: S608 - every word of these questions is ours; what people choose goes through Grafana's :regex
+
+from __future__ import annotations
+
+from typing import Final
+
+from infra.dashboards.spec import WARD, WARDS, Ask, Board, Column, Quotient, Steps, Tile
+
+RAISED: Final = f'FROM "live"."alarms" WHERE $timeFilter AND {WARD} AND "event" = \'raised\''
+ANSWERED: Final = f'FROM "live"."alarms" WHERE $timeFilter AND {WARD} AND "event" = \'acknowledged\''
+CALM: Final = "nothing has alarmed"
+FLOOD: Final = 10
+FLOOD_MIN: Final = 10
+
+TILES: Final = (
+    Tile(
+        "number",
+        "Alarms per bed-day",
+        "Alarms raised, over the days that beds were watched (their kept minutes over 1440; a minute is kept a few "
+        "minutes after it ended). Advisories of models are left out: they make no sound.",
+        (
+            Ask(f'SELECT count("seq") AS "raised" {RAISED} AND "category" != \'advisory\'', empty=CALM, hide=True),
+            Ask(
+                f'SELECT count("state") / 1440.0 AS "days" FROM "trend"."beds" WHERE $timeFilter AND {WARD}',
+                hide=True,
+            ),
+        ),
+        quotient=Quotient(),
+        decimals=1,
+        steps=Steps("text"),
+        nothing="not a kept minute yet",
+        width=4,
+        height=5,
+    ),
+    Tile(
+        "number",
+        "Answered share",
+        "Alarms that a person acknowledged, over those raised: a stand-in for the positive predictive value, which "
+        "needs someone to say which alarms were right. The cards of the models tell it for labelled stays.",
+        (
+            Ask(f'SELECT count(distinct("alert_id")) AS "answered" {ANSWERED}', empty="nobody answered", hide=True),
+            Ask(f'SELECT count(distinct("alert_id")) AS "raised" {RAISED}', empty=CALM, hide=True),
+        ),
+        quotient=Quotient(),
+        unit="percentunit",
+        decimals=0,
+        steps=Steps("text"),
+        nothing="nobody has answered",
+        width=4,
+        height=5,
+    ),
+    Tile(
+        "number",
+        "Time to answer",
+        "From the onset of an alarm to its acknowledgement: half of them and 19 of 20 were answered within.",
+        tuple(
+            Ask(
+                f'SELECT percentile("since_onset_s", {q}) AS "p{q}" {ANSWERED}',
+                alias=f"p{q}",
+                empty="nobody has answered",
+            )
+            for q in (50, 95)
+        ),
+        unit="s",
+        decimals=0,
+        steps=Steps("text"),
+        nothing="nobody has answered",
+        width=6,
+        height=5,
+    ),
+    Tile(
+        "number",
+        "Flood minutes",
+        f"Minutes in which {FLOOD} or more alarms were raised within {FLOOD_MIN} minutes in one ward: more than one "
+        "person can take in.",
+        (
+            Ask(
+                f'SELECT count("n") * {FLOOD_MIN} AS "minutes" FROM (SELECT count("seq") AS "n" {RAISED} '
+                f'GROUP BY time({FLOOD_MIN}m), "ward" fill(none)) WHERE "n" >= {FLOOD}',
+                empty="no flood",
+            ),
+        ),
+        unit="m",
+        decimals=0,
+        steps=Steps("text", ((1, "medium"), (60, "high"))),
+        nothing="no flood",
+        width=5,
+        height=5,
+    ),
+    Tile(
+        "number",
+        "By category",
+        "Alarms raised: of patients, of equipment, advisories of models.",
+        (
+            Ask(
+                f'SELECT count("seq") AS "raised" {RAISED} GROUP BY "category"',
+                alias="$tag_category",
+                tags=("category",),
+                empty=CALM,
+            ),
+        ),
+        decimals=0,
+        steps=Steps("text"),
+        nothing=CALM,
+        width=5,
+        height=5,
+    ),
+    Tile(
+        "curve",
+        "Raised, by priority",
+        "New alarms in ten minutes.",
+        (
+            Ask(
+                f'SELECT count("seq") AS "raised" {RAISED} GROUP BY time(10m), "priority" fill(none)',
+                alias="$tag_priority",
+                tags=("priority",),
+                empty=CALM,
+            ),
+        ),
+        columns=tuple(Column(priority, colour=priority) for priority in ("high", "medium", "low")),
+        stack=True,
+        decimals=0,
+        nothing=CALM,
+        width=12,
+        height=9,
+    ),
+    Tile(
+        "bars",
+        "What alarms",
+        "Alarms raised, by condition: the few that make most of the noise are where a policy is worth a look.",
+        (
+            Ask(
+                f'SELECT count("seq") AS "raised" {RAISED} GROUP BY "condition"',
+                alias="$tag_condition",
+                tags=("condition",),
+                empty=CALM,
+            ),
+        ),
+        decimals=0,
+        steps=Steps("link"),
+        nothing=CALM,
+        width=12,
+        height=9,
+    ),
+    Tile(
+        "rows",
+        "Where it alarms",
+        "Beds by the alarms they raised; often a tenth of the beds makes half of the alarms.",
+        (
+            Ask(
+                f'SELECT count("seq") AS "raised" {RAISED} GROUP BY "ward", "bed"',
+                tags=("ward", "bed"),
+                form="table",
+                empty=CALM,
+            ),
+        ),
+        columns=(Column("Time", hidden=True), Column("bed", link=True)),
+        sort=("raised",),
+        nothing=CALM,
+        width=12,
+        height=10,
+    ),
+    Tile(
+        "curve",
+        "Escalated and sounded again",
+        "Alarms that nobody answered in time: they escalate, and sound again.",
+        (
+            Ask(
+                f'SELECT count("seq") AS "steps" FROM "live"."alarms" WHERE $timeFilter AND {WARD} AND '
+                '("event" = \'escalated\' OR "event" = \'realarmed\') GROUP BY time(10m), "event" fill(none)',
+                alias="$tag_event",
+                tags=("event",),
+                empty="every alarm was answered in time",
+            ),
+        ),
+        stack=True,
+        decimals=0,
+        nothing="every alarm was answered in time",
+        width=12,
+        height=10,
+    ),
+)
+
+BOARD: Final = Board(
+    "ward-burden",
+    "Alarm burden",
+    "How much the ward is asked for, by what, and whether anyone answers. Research software, not a medical device.",
+    TILES,
+    (WARDS,),
+    since="now-24h",
+    refresh="1m",
+)
