@@ -26,7 +26,7 @@ HOURS: Final = 24
 RECORDING: Final = "recording"
 SIMULATION: Final = "simulation"
 PATIENTS_A_FRAME: Final = 50
-PATIENTS_A_TICK: Final = 1000
+PATIENTS_A_TICK: Final = 250
 """So many pasts are told a second, so that those of a large hospital do not stand before its first readings."""
 FINE_BEDS: Final = 1000
 """Larger hospitals tell of the hours only, each by one look at it."""

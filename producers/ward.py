@@ -68,7 +68,7 @@ class Hospital:
         self._devices = Devices(self._body.noise, beds)
         self._chunks = list(_chunks(self.roster, frame_beds))
         self._links: dict[int, _Link] = {}
-        self._untold = self._before() if past else iter(())
+        self._untold = self.before() if past else iter(())
 
     def tick(self) -> list[VitalsFrame]:
         """The frames of the next second, ward by ward."""
@@ -102,7 +102,8 @@ class Hospital:
                 frames += [frame, frame] if ward in repeated else [frame]
         return frames + list(islice(self._untold, PATIENTS_A_TICK // PATIENTS_A_FRAME))
 
-    def _before(self) -> Iterator[VitalsFrame]:
+    def before(self) -> Iterator[VitalsFrame]:
+        """What the patients were before second 0, in frames without readings."""
         going = self.scenario.at(0)
         before = SimulatedPast(self._body, self.roster, self.start_ms, going, self._devices.arterial)
         return before.frames(self._chunks, self.start_ms // 1000)

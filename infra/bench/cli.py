@@ -53,20 +53,21 @@ def stream(
     raise typer.Exit(side_by_side.exit_code(report))
 
 
-@app.command(epilog="Examples: ward bench latency · ward bench latency --beds 10000 --for 30s")
+@app.command(epilog="Examples: ward bench latency · ward bench latency --beds 10000 --for 30s --no-models")
 def latency(
     beds: Annotated[int, typer.Option(min=1, max=10_000, help="Above 1000: a staircase up to there.")] = 1000,
     duration: Annotated[str, typer.Option("--for", help="How long for each number of beds: 60s, 2m.")] = "60s",
     form: Annotated[
         Literal["at_once", "spread", "both"], typer.Option(help="Wards tick at the same moment, or each at its own.")
     ] = "both",
+    models: Annotated[bool, typer.Option("--models/--no-models", help="With the champions asked, or without.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """From a gateway's tick to the tile parsed by a client of the feed, over the whole chain; the knee above 1000."""
     from infra.bench import latency as chain
 
     seconds = _seconds(duration)
-    report = chain.measure(chain.sizes(beds), chain.FORMS if form == "both" else (form,), seconds, say)
+    report = chain.measure(chain.sizes(beds), chain.FORMS if form == "both" else (form,), seconds, say, models)
     _print(report, chain.lines(report), as_json)
     raise typer.Exit(chain.exit_code(report))
 

@@ -16,11 +16,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
+import httpx
 import msgspec
 import numpy as np
 
 from contracts.errors import Transient
-from infra.bench.broker import own_stack
+from contracts.topology import FORECASTS, PARTITIONS
+from infra.bench.broker import Broker, own_stack
 from infra.bench.listener import Arrival, Listener
 from infra.bench.meter import Meter
 from infra.bench.source import Form, Played, phase_ms
@@ -62,6 +64,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ``tile_ms``: tick due -> tiles of its ward parsed, one value a frame. ``log_ms``: the same from the broker's append
     on. ``alarm_ms``: the reading that raised an alarm -> the alarm parsed. ``gap_ms``: the longest time in which a ward
     got no tiles (ticks are 1,000 apart). ``growth_ms``: by how much the median of the last third exceeds the first's.
+    ``forecasts``: records of vitals_forecasts, one a ward every ten seconds where models are in force.
     """
 
     beds: int
@@ -77,6 +80,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     growth_ms: float
     producer_behind_p99_ms: float
     processes: dict[str, Load]
+    forecasts: int
 
     @property
     def holds(self) -> bool:
@@ -88,7 +92,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that ``ward bench latency --json`` prints.
 
     ``kept``: whether the promise for 1,000 beds is. ``knee``: the most beds that were carried live, 0 for none;
-    ``beyond_knee``: whether more were tried, twice, and were too many. All by form.
+    ``beyond_knee``: whether more were tried, twice, and were too many. All by form. ``models``: the worker's, by name.
     """
 
     cores: int
@@ -98,6 +102,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kept: dict[Form, bool]
     knee: dict[Form, int]
     beyond_knee: dict[Form, bool]
+    models: dict[str, str]
 
 
 def sizes(beds: int) -> list[int]:
@@ -105,11 +110,12 @@ def sizes(beds: int) -> list[int]:
     return [step for step in STEPS if step < beds] + [beds] if beds > PROMISED_BEDS else [beds]
 
 
-def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say) -> Report:
+def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say, models: bool = True) -> Report:
     """Run the chain with so many beds in turn, ``seconds`` each. Raises Transient when it does not come up."""
     steps: list[Step] = []
     with own_stack(say) as stack:
-        stack.up(["vitals", "feed"], extra_env={"WARD_FEED_DEMO": "true"})
+        stack.up(["vitals", "feed"], extra_env={"WARD_FEED_DEMO": "true", "WARD_MODELS_ENABLED": str(models).lower()})
+        serving = httpx.get(stack.site().url("vitals_metrics") + "/healthz").json().get("models", {})
         for form in forms:
             for each in beds:
                 for _ in range(ATTEMPTS):
@@ -128,6 +134,7 @@ def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say) 
         kept={step.form: _keeps(step) for step in steps if step.beds == PROMISED_BEDS},
         knee={form: max((s.beds for s in each if s.holds), default=0) for form, each in of_form.items()},
         beyond_knee={form: not each[-1].holds for form, each in of_form.items()},
+        models=serving,
     )
 
 
@@ -138,6 +145,8 @@ def _keeps(step: Step) -> bool:
 
 def _step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
     environment = stack.environment()
+    broker = Broker(environment["WARD_KAFKA"])
+    forecasts = -broker.count(FORECASTS.name, PARTITIONS)
     listener = Listener(stack.endpoints["feed"])
     listener.start()
     command = [sys.executable, "-m", "infra.bench.source", environment["WARD_KAFKA"], str(beds), str(seconds), form]
@@ -156,12 +165,13 @@ def _step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
         rest, loads = _follow(source, seconds, meters, before)
         played = msgspec.json.decode(rest.strip().splitlines()[-1], type=Played)
         wait_until(lambda: len(_live(listener, start_ms, form)) >= played.frames, ARRIVAL_S)
+        forecasts += broker.count(FORECASTS.name, PARTITIONS)
         loads["client"] = Load(cores=round((listener.cpu_s - client_s) / seconds, 3), rss_mb=0.0)
     finally:
         source.kill()
         source.communicate()
         listener.stop()
-    return _judge(beds, form, seconds, start_ms, listener, played, loads)
+    return _judge(beds, form, seconds, start_ms, listener, played, loads, forecasts)
 
 
 def _live(listener: Listener, start_ms: int, form: Form) -> list[Arrival]:
@@ -206,6 +216,7 @@ def _judge(
     listener: Listener,
     played: Played,
     loads: dict[str, Load],
+    forecasts: int,
 ) -> Step:
     live = _live(listener, start_ms, form)
     counted = [a for a in live if a.at_ms >= start_ms + WARM_UP_S * 1000]
@@ -230,6 +241,7 @@ def _judge(
         growth_ms=round(float(np.median(tile_ms[-third:]) - np.median(tile_ms[:third])), 1),
         producer_behind_p99_ms=played.behind_p99_ms,
         processes=loads,
+        forecasts=forecasts,
     )
 
 
@@ -253,13 +265,15 @@ def line(step: Step) -> str:
     return (
         f"{step.beds} beds {step.form}: tile p50 {tile.p50:.0f}, p99 {tile.p99:.0f}, most {tile.most:.0f} ms "
         f"(from the log p50 {log.p50:.0f}, p99 {log.p99:.0f}){alarm}; longest gap {step.gap_ms:.0f} ms, "
-        f"growth {step.growth_ms:.0f} ms, {step.lost_frames} frames lost; cores: {cores}"
+        f"growth {step.growth_ms:.0f} ms, {step.lost_frames} frames lost, {step.forecasts} forecasts of wards; "
+        f"cores: {cores}"
     )
 
 
 def lines(report: Report) -> list[str]:
     """The report in words."""
     out = [f"{report.cores} cores, Python {report.python}, load {report.load_average}; a tick a second in every ward"]
+    out.append("models: " + (", ".join(f"{n}@{v}" for n, v in sorted(report.models.items())) or "none"))
     out += [line(step) for step in report.steps]
     for form, kept in report.kept.items():
         out.append(

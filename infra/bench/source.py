@@ -24,6 +24,8 @@ from producers.ward import Hospital
 
 SEED: Final = 20260102
 SET_UP_MS: Final = 3_000
+PAST_BEDS_A_S: Final = 500
+"""What patients were before is told first, and the worker given so long to learn it, so that models speak at once."""
 Form = Literal["at_once", "spread"]
 
 
@@ -87,8 +89,11 @@ def main(kafka: str, beds: int, seconds: int, form: str) -> int:
     with pace.stopping_on_signals() as (stop, _):
         publisher = Publisher(kafka, client_id="ward-bench-source", stop=stop)
         publisher.connect()
-        start_ms = time.time_ns() // 1_000_000 + SET_UP_MS
+        start_ms = time.time_ns() // 1_000_000 + SET_UP_MS + beds * 1000 // PAST_BEDS_A_S
         hospital = Hospital(beds, seed=SEED, script=load_script("hospital"), start_ms=start_ms)
+        for frame in hospital.before():
+            publisher.publish(frame)
+        stop.wait((start_ms - SET_UP_MS) / 1000 - time.time())
         print(start_ms, flush=True)
         stop.wait(start_ms / 1000 - time.time())
         played = (at_once if form == "at_once" else spread)(hospital, publisher, stop, seconds)

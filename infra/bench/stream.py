@@ -253,6 +253,7 @@ def start(address: str, rival: str, durability: str, folder: Path, log: IO[bytes
             "WARD_SNAPSHOT_EVERY_S": str(SNAPSHOT_EVERY_S if durable else NEVER_S),
             "WARD_STATE_DIR": str(folder),
             "WARD_LOG_LEVEL": "WARNING",
+            "WARD_MODELS_ENABLED": "false",  # no rival asks models; `ward bench latency` has them on
         }
     else:
         job = Job(
