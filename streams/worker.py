@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 LEAVE_S: Final = 6.0
 """Faust may still be joining its group and not listen to a stop; all that matters is in the log by then."""
 BROKER_S: Final = 15.0
+SWITCH_S: Final = 0.001
+"""How long the models' thread may keep the interpreter from the event loop, which needs it many times a frame."""
 NEEDED: Final = (VITALS, ALERT_ACTIONS, ALERTS, SCORES, FORECASTS, DEAD_LETTERS, SNAPSHOTS)
 
 
@@ -109,6 +111,7 @@ def run(settings: Settings) -> int:
     )
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     log.info("worker starts", kafka=settings.kafka, group=settings.worker_group, pid=os.getpid())
     try:
         loop.run_until_complete(_until_stopped(runner, outcome))
