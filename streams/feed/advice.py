@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import structlog
 
 from contracts import codec
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.records import AlertTransition, Vital
 from contracts.topology import FORECASTS, partition_for
-from models.bundle import Interval, Manifest
+from models.bundle import Bundle, Interval
 from models.registry import Registry
 from streams.feed.outlooks import Forecast, Outlooks, drivers_shown, forecast_shown, forecasts_in
 from streams.feed.taps import consumer, from_time, partitions_of, read_span
@@ -20,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 DISCLAIMER: Final = "Research software, not a medical device. A prediction, not a measurement."
 JUDGED_ON: Final = "test"
+BUDGET: Final = 0.5
+"""Warnings a patient-day at which a model as a whole is spoken of."""
+
 LOOK_BEFORE_MS: Final = 45_000
 LOOK_AFTER_MS: Final = 15_000
 LOOK_S: Final = 4.0
@@ -58,7 +63,7 @@ def model_of(alarm: AlertTransition) -> tuple[str, str] | None:
 
 
 def evidence(registry: Registry, alarm: AlertTransition) -> dict[str, Any]:
-    """What the registry knows of the model behind an advisory, and in words how often such warnings came true.
+    """What the registry knows of the model behind an advisory, and in words how far such warnings are to be believed.
 
     Reads and checks files: not for the event loop. What cannot be told is said in ``missing``.
     """
@@ -70,47 +75,74 @@ def evidence(registry: Registry, alarm: AlertTransition) -> dict[str, Any]:
     told |= {"name": named[0], "version": named[1]}
     try:
         bundle = registry.load(*named)
-    except (Misconfigured, Poison) as gone:
+        judged, patients = _judged(registry, bundle)
+    except (Misconfigured, Poison, Transient, OSError) as gone:
         return told | {"missing": f"this version cannot be read here: {gone}"}
-    manifest = bundle.manifest
-    told |= {"made": manifest.made, "sha256": bundle.sha256, "data": [one.name for one in manifest.data]}
-    figures = figures_of(manifest, kind_of(alarm.condition))
-    told["figures"] = {
-        name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in figures.items()
-    }
-    words = calibration_words(figures, synthetic=all(one.synthetic for one in manifest.data) and bool(manifest.data))
-    return told | {"calibration": words, "missing": None if words else "its manifest has no figure for such warnings"}
+    figures = figures_of(judged, kind_of(alarm.condition))
+    told |= {"made": bundle.manifest.made, "sha256": bundle.sha256, "data": [one.name for one in bundle.manifest.data]}
+    told["figures"] = {name: msgspec.to_builtins(one) for name, one in figures.items()}
+    words = calibration_words(figures, patients)
+    return told | {"calibration": words, "missing": None if words else "it was not judged on such warnings"}
 
 
-def figures_of(manifest: Manifest, kind: Kind) -> dict[str, Interval]:
-    """The figures on test patients that speak of such warnings, by their first word: ppv, ece, auroc, skill ..."""
-    about = {
-        "risk": (kind.risk,),
-        "forecast": (f"{kind.vital}_{kind.side}", f"forecast_{kind.vital}_{kind.side}", f"{kind.vital}", "forecast"),
+class _Judgement(msgspec.Struct, frozen=True):
+    """An evaluation beside a version, as far as it matters here; ``sha256`` is of the manifest that was judged."""
+
+    sha256: str
+    metrics: dict[str, Interval]
+
+
+def _judged(registry: Registry, bundle: Bundle) -> tuple[Mapping[str, Interval], str]:
+    """The figures on test patients, else on those of validation, and whose they are."""
+    note = registry.notes(bundle.name, bundle.version).get(f"evaluation-{JUDGED_ON}.json")
+    if note is not None:
+        try:
+            found = msgspec.json.decode(note, type=_Judgement)
+        except msgspec.MsgspecError as wrong:
+            log.warning("an evaluation could not be read", model=bundle.name, version=bundle.version, why=str(wrong))
+        else:
+            if found.sha256 == bundle.sha256:
+                return found.metrics, "test patients"
+    metrics = bundle.manifest.metrics
+    if JUDGED_ON in metrics:
+        return metrics[JUDGED_ON], "test patients"
+    return metrics.get("validation", {}), "validation patients"
+
+
+def figures_of(metrics: Mapping[str, Interval], kind: Kind) -> dict[str, Interval]:
+    """The figures that speak of such warnings: ``ppv``, ``ppv_at`` a budget, ``ece``, ``auroc``, ``coverage``.
+
+    A figure of this very warning goes before one of the vital or risk, and that before one of the whole model.
+    """
+    subjects = {
+        "risk": (f"risk_{kind.risk}", kind.risk),
+        "forecast": (f"forecast_{kind.vital}_{kind.side}", f"{kind.vital}_{kind.side}", str(kind.vital), "forecast"),
         "anomaly": ("anomaly",),
     }[kind.kind]
     found: dict[str, Interval] = {}
-    measured = manifest.metrics.get(JUDGED_ON, {})
-    for word in ("ppv", "ece", "auroc", "skill", "coverage", "recall"):
-        for subject in (*about, ""):
-            name = f"{word}_{subject}" if subject else word
-            if name in measured:
-                found[word] = measured[name]
-                break
+    for word in ("ppv", "ece", "auroc", "coverage"):
+        names = [f"{word}_{subject}" for subject in subjects] + [word]
+        if (name := next((name for name in names if name in metrics), None)) is not None:
+            found[word] = metrics[name]
+    if kind.kind != "forecast" and f"ppv_at_{BUDGET:g}" in metrics:
+        found["ppv_at"] = metrics[f"ppv_at_{BUDGET:g}"]
     return found
 
 
-def calibration_words(figures: dict[str, Interval], *, synthetic: bool = False) -> str | None:
-    """How far such a warning is to be believed, as a sentence; None without a figure that says so."""
+def calibration_words(figures: Mapping[str, Interval], patients: str = "test patients") -> str | None:
+    """How far such a warning is to be believed, as sentences; None without a figure that says so."""
     told = []
-    patients = "simulated test patients" if synthetic else "test patients"
     if ppv := figures.get("ppv"):
-        low, high = _hundred(ppv.low), _hundred(ppv.high)
+        told.append(f"Of such warnings, {_hundred(ppv.value)} in 100 came true on {patients} ({_interval(ppv)}).")
+    elif ppv := figures.get("ppv_at"):
         told.append(
-            f"Of such warnings, {_hundred(ppv.value)} in 100 came true on {patients} (95 % interval {low} to {high})."
+            f"Set to warn {BUDGET:g} times a patient-day, {_hundred(ppv.value)} in 100 of this model's warnings came "
+            f"true on {patients} ({_interval(ppv)})."
         )
     if ece := figures.get("ece"):
-        told.append(f"Its probabilities were off by {100 * ece.value:.1f} in 100 on average there.")
+        told.append(f"Its probabilities of this were off by {100 * ece.value:.1f} in 100 on average on {patients}.")
+    if cover := figures.get("coverage"):
+        told.append(f"{_hundred(cover.value)} in 100 of what came on {patients} lay within its outer band.")
     return " ".join(told) or None
 
 
@@ -172,10 +204,10 @@ async def _from_log(bootstrap: str, raised: AlertTransition) -> Forecast | None:
     newest: Forecast | None = None
     async for record in read_span(bootstrap, FORECASTS, {partition: (first[partition], last[partition])}):
         try:
-            ward, beds = forecasts_in(record.value)
+            told = forecasts_in(record.value)
         except Poison:
             continue
-        forecast = beds.get(raised.bed) if ward == raised.ward else None
+        forecast = told.beds.get(raised.bed) if told.ward == raised.ward else None
         if forecast is None or forecast.patient != raised.patient or forecast.source.offset > raised.source.offset:
             continue
         newest = forecast
@@ -189,3 +221,7 @@ def first_of(transitions: list[bytes]) -> AlertTransition:
 
 def _hundred(share: float) -> int:
     return round(100 * share)
+
+
+def _interval(figure: Interval) -> str:
+    return f"95 % interval {_hundred(figure.low)} to {_hundred(figure.high)}"

@@ -83,8 +83,13 @@ class Board:
         self._by_bed: dict[str, str] = {}
 
     def take(self, frame: ScoreFrame, changed: int) -> list[bytes] | None:
-        """Take the scores of one frame; the encoded tiles, or None when the frame was seen before."""
+        """Take the scores of one frame; the encoded tiles, or None when the frame was seen before.
+
+        A frame in which only models speak has the place and time of another one's scores and is never in its way.
+        """
         offset, now_ms = frame.source.offset, frame.now_ms
+        if not frame.beds and frame.outlooks:
+            return []
         seen = self._seen.get(frame.ward)
         if seen is not None and offset <= seen[0] and now_ms <= seen[1]:
             return None

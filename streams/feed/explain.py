@@ -57,7 +57,7 @@ def rule_text(policy: Policy, alarm: AlertTransition) -> str:
 
 def _condition(policy: Policy, alarm: AlertTransition) -> str:
     if alarm.category is Category.ADVISORY:
-        return _advisory(alarm)
+        return _advisory(policy, alarm)
     if alarm.condition == "news2":
         return _news2(policy, alarm)
     if alarm.condition == "silence":
@@ -88,17 +88,32 @@ def _limit(alarm: AlertTransition, vital: Vital, limits: Limits) -> str:
     return f"{text}. It is over once the value is {back} {_value(vital, over)} ({how})."
 
 
-def _advisory(alarm: AlertTransition) -> str:
-    kind = kind_of(alarm.condition)
+def _advisory(policy: Policy, alarm: AlertTransition) -> str:
+    rule, kind = policy.models, kind_of(alarm.condition)
     model = alarm.model or "a model"
-    within = f" within {_duration(alarm.lead_s)}" if alarm.lead_s else ""
     if kind.kind == "forecast" and kind.vital is not None:
         crosses = "falls below" if kind.side == "low" else "rises above"
         limit = _value(kind.vital, alarm.limit) if alarm.limit is not None else "its limit"
-        return f"{model} holds it likely that {VITALS[kind.vital].display.lower()} {crosses} {limit}{within}."
+        what = f"{VITALS[kind.vital].display.lower()} {crosses} {limit}"
+        within, after = _duration(rule.early_warning_horizon_s), rule.early_warning_sustained_s
+        return (
+            f"When {model} holds it at least {_percent(rule.early_warning_from)} likely for {_seconds(after)} that "
+            f"{what} within {within}, it warns. It is over once that is less than "
+            f"{_percent(rule.early_warning_until)} likely, or the limit is crossed and the alarm takes over."
+        )
     if kind.kind == "risk":
-        return f"{model} holds {kind.risk.replace('_', ' ')}{within} likely."
-    return f"{model} finds the last minutes unlike this patient's own past."
+        begin, end = rule.risk_from.get(kind.risk), rule.risk_until.get(kind.risk)
+        what = kind.risk.replace("_", " ")
+        if begin is None or end is None:
+            return f"{model} told a risk of {what}; the policy in force now does not warn of it."
+        return (
+            f"When {model} holds {what} at least {_percent(begin)} likely for {_seconds(rule.risk_sustained_s)}, it "
+            f"warns. It is over once that is less than {_percent(end)} likely."
+        )
+    return (
+        f"When {model} scores the last minutes at least {rule.anomaly_from:g} of 1 unlike this patient's own past for "
+        f"{_seconds(rule.anomaly_sustained_s)}, it warns. It is over once the score is below {rule.anomaly_until:g}."
+    )
 
 
 def _news2(policy: Policy, alarm: AlertTransition) -> str:
@@ -134,7 +149,7 @@ def _afterwards(policy: Policy, alarm: AlertTransition) -> list[str]:
     rule = policy.alarm
     told = []
     if alarm.category is Category.ADVISORY:
-        return ["It makes no sound, does not repeat itself and calls nobody; it goes when the prediction does."]
+        return ["It makes no sound, does not repeat itself and calls nobody; it also ends when its model falls silent."]
     if alarm.category is Category.PHYSIOLOGICAL:
         if alarm.priority in rule.latch:
             told.append(f"At {alarm.priority.value} priority it stays until it is acknowledged, even when it is over.")
@@ -143,7 +158,11 @@ def _afterwards(policy: Policy, alarm: AlertTransition) -> list[str]:
     return told
 
 
-def _duration(seconds: int) -> str:
+def _percent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+def _duration(seconds: float) -> str:
     return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"
 
 

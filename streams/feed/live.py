@@ -128,23 +128,25 @@ class Live:
         except Poison as bad:
             self._cannot_read(SCORES.name, record, bad)
             return
-        tiles = self.board.take(frame, self.hub.next_seq)
-        if tiles is None:
-            return
         outlook = self.outlooks.take(frame, self.hub.next_seq)
+        if outlook is not None and self.started.is_set():
+            self.hub.publish_outlook(frame.ward, outlook)
+        tiles = self.board.take(frame, self.hub.next_seq)
+        if not tiles:
+            return
         for score in frame.beds:
             self.trends.write(frame.ward, score, frame.at_ms)
-        if self.started.is_set() and tiles:
+        if self.started.is_set():
             self.gauges.waiting_ms.append(record.timestamp)
             self.hub.publish_tiles(frame.ward, tiles_event(frame.ward, frame.at_ms, frame.now_ms, tiles))
-        if self.started.is_set() and outlook is not None:
-            self.hub.publish_outlook(frame.ward, outlook)
 
     def _take_forecast(self, record: Any) -> None:
         try:
-            self.predictions.take(record.value)
+            told = self.predictions.take(record.value)
         except Poison as bad:
             self._cannot_read(FORECASTS.name, record, bad)
+            return
+        self.outlooks.serve(told.ward, told.models, told.now_ms)
 
     def _cannot_read(self, topic: str, record: Any, bad: Poison) -> None:
         self.unreadable[topic] = self.unreadable.get(topic, 0) + 1

@@ -13,6 +13,7 @@ import msgspec
 
 from contracts import codec
 from contracts.records import BedForecast, BedOutlook, Driver, ModelInForce, Record, Risk, ScoreFrame, SourceOffset
+from models.ports import DETERIORATION
 
 STALE_MS: Final = 60_000
 """Six rounds of the models: what is older was made by something that has stopped."""
@@ -39,15 +40,15 @@ class Outlook(NamedTuple):
 class _Round(NamedTuple):
     at_ms: int
     now_ms: int
-    models: tuple[ModelInForce, ...]
 
 
 class Outlooks:
-    """The newest outlook of every bed and the models in force in every ward."""
+    """The newest outlook of every bed, and the models that spoke lately in every ward."""
 
     def __init__(self) -> None:
         self.beds: dict[BedKey, Outlook] = {}
         self._rounds: dict[str, _Round] = {}
+        self._serving: dict[tuple[str, str], tuple[ModelInForce, int]] = {}
         self._since: dict[tuple[str, str, str], SourceOffset] = {}
 
     def take(self, frame: ScoreFrame, changed: int) -> bytes | None:
@@ -55,11 +56,9 @@ class Outlooks:
         known = self._rounds.get(frame.ward)
         if not frame.outlooks or (known is not None and frame.now_ms <= known.now_ms):
             return None
-        self._rounds[frame.ward] = _Round(frame.at_ms, frame.now_ms, frame.models)
-        for model in frame.models:
-            if model.since is not None:
-                self._since[frame.ward, model.name, model.version] = model.since
-        asked = any(one.risks for one in frame.outlooks)
+        self._rounds[frame.ward] = _Round(frame.at_ms, frame.now_ms)
+        self.serve(frame.ward, frame.models, frame.now_ms)
+        asked = any(model.name == DETERIORATION for model in frame.models) or any(o.risks for o in frame.outlooks)
         told = []
         for outlook in frame.outlooks:
             key = frame.ward, outlook.bed
@@ -69,10 +68,18 @@ class Outlooks:
             told.append(data)
         return self._event(frame.ward, told)
 
-    def models(self, ward: str) -> tuple[ModelInForce, ...]:
-        """The models behind the ward's newest outlooks."""
-        known = self._rounds.get(ward)
-        return known.models if known is not None else ()
+    def serve(self, ward: str, models: Iterable[ModelInForce], now_ms: int) -> None:
+        """Note that these models spoke in the ward at that log time."""
+        for model in models:
+            self._serving[ward, model.name] = model, now_ms
+            if model.since is not None:
+                self._since[ward, model.name, model.version] = model.since
+
+    def models(self, ward: str) -> list[ModelInForce]:
+        """The models that spoke in the ward's last rounds."""
+        mine = [spoke for (of, _), spoke in self._serving.items() if of == ward]
+        newest = max((now_ms for _, now_ms in mine), default=0)
+        return [model for model, now_ms in mine if newest - now_ms <= RISKS_KEPT_MS]
 
     def since(self, ward: str, name: str, version: str) -> SourceOffset | None:
         """The record of the log at which that version took over in the ward, as far as this feed has seen it serve."""
@@ -107,8 +114,8 @@ class Outlooks:
 
     def _group(self, ward: str, told: Iterable[bytes]) -> bytes:
         known = self._rounds[ward]
-        shown = [model_shown(model) for model in known.models]
-        head = {"ward": ward, "at_ms": known.at_ms, "now_ms": known.now_ms, "stale_after_ms": STALE_MS, "models": shown}
+        head: dict[str, Any] = {"ward": ward, "at_ms": known.at_ms, "now_ms": known.now_ms, "stale_after_ms": STALE_MS}
+        head |= {"risks_stale_after_ms": RISKS_KEPT_MS, "models": [model_shown(one) for one in self.models(ward)]}
         return b'%s,"beds":[%s]}' % (_encoder.encode(head)[:-1], b",".join(told))
 
     def _event(self, ward: str, told: Iterable[bytes]) -> bytes:
@@ -148,34 +155,44 @@ class Forecast(NamedTuple):
         return codec.decode(self.raw, BedForecast)
 
 
+class Told(NamedTuple):
+    """A record of forecasts: by whom, when by the log's time, and each bed's."""
+
+    ward: str
+    now_ms: int
+    models: tuple[ModelInForce, ...]
+    beds: dict[str, Forecast]
+
+
 class Forecasts:
     """The newest forecast of every bed, about 3 kB each."""
 
     def __init__(self) -> None:
         self.beds: dict[BedKey, Forecast] = {}
 
-    def take(self, raw: bytes | None) -> None:
-        """Take a record of the forecasts topic. Raises Poison when it cannot be read."""
-        ward, forecasts = forecasts_in(raw)
-        for bed, forecast in forecasts.items():
-            known = self.beds.get((ward, bed))
+    def take(self, raw: bytes | None) -> Told:
+        """Take a record of the forecasts topic; what it holds. Raises Poison when it cannot be read."""
+        told = forecasts_in(raw)
+        for bed, forecast in told.beds.items():
+            known = self.beds.get((told.ward, bed))
             if known is None or forecast.now_ms > known.now_ms:
-                self.beds[ward, bed] = forecast
+                self.beds[told.ward, bed] = forecast
+        return told
 
     def forget(self, ward: str, bed: str) -> None:
         """Drop a bed that left the wall."""
         self.beds.pop((ward, bed), None)
 
 
-def forecasts_in(raw: bytes | None) -> tuple[str, dict[str, Forecast]]:
-    """The ward and the forecast of each bed in a record. Raises Poison when it cannot be read."""
+def forecasts_in(raw: bytes | None) -> Told:
+    """What a record of the forecasts topic holds. Raises Poison when it cannot be read."""
     heads = codec.decode(raw, _Heads)
     found = {}
     for part in heads.beds:
         data = bytes(part)
         who = codec.decode(data, _Who)
         found[who.bed] = Forecast(who.patient, heads.now_ms, heads.source, heads.levels, heads.models, data)
-    return heads.ward, found
+    return Told(heads.ward, heads.now_ms, heads.models, found)
 
 
 def outlook_shown(outlook: BedOutlook, now_ms: int, risks: Sequence[Risk], risks_ms: int) -> dict[str, Any]:

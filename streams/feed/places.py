@@ -25,5 +25,4 @@ def audit_path(settings: Settings) -> Path:
 
 def models_dir(settings: Settings) -> Path:
     """WARD_MODELS_DIR, else the models beside the state: what a ward has trained and promoted itself."""
-    chosen: str | None = getattr(settings, "models_dir", None)
-    return Path(chosen).expanduser() if chosen else state_dir(settings) / "models"
+    return Path(settings.models_dir).expanduser() if settings.models_dir else state_dir(settings) / "models"

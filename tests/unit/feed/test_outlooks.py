@@ -11,7 +11,7 @@ import pytest
 from contracts import codec
 from contracts.errors import Poison
 from contracts.records import AlarmState, Category, ScoreFrame, Vital
-from models.bundle import Interval, Manifest
+from models.bundle import Interval
 from models.registry import Registry
 from models.ward.policy import load_policy
 from streams.feed.advice import calibration_words, evidence, figures_of, kind_of, model_in_force, prediction
@@ -30,7 +30,9 @@ def told(event: bytes | None) -> dict[str, object]:
 
 
 def spoken(ward: str = "W1", now_ms: int = T0, **changes: Any) -> ScoreFrame:
-    return with_outlooks(scores(ward, ["b"], at_ms=now_ms), outlook("b", at_ms=now_ms, **changes))
+    """On a round without risks the model of risks is not among those that spoke."""
+    frame = with_outlooks(scores(ward, ["b"], at_ms=now_ms), outlook("b", at_ms=now_ms, **changes))
+    return frame if changes.get("risks") != () else msgspec.structs.replace(frame, models=frame.models[:2])
 
 
 def test_an_outlook_event_has_every_field_and_the_models_behind_it() -> None:
@@ -82,9 +84,8 @@ def test_a_risk_that_a_round_leaves_out_is_gone_at_once() -> None:
     outlooks = Outlooks()
     beds = [outlook("a"), outlook("b")]
     outlooks.take(with_outlooks(scores("W1", ["a", "b"]), *beds), 1)
-    later = [outlook("a"), outlook("b", risks=())]
+    later = [outlook("a", risks=()), outlook("b", risks=())]
     outlooks.take(with_outlooks(scores("W1", ["a", "b"], at_ms=T0 + 60_000), *later), 2)
-    assert outlooks.beds["W1", "a"].risks
     assert outlooks.beds["W1", "b"].risks == ()
 
 
@@ -123,9 +124,13 @@ def test_only_the_newest_forecast_of_a_bed_is_kept_and_read_when_asked_for() -> 
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("forecast_spo2_low", "that oxygen saturation falls below 90 % within 4 h."),
-        ("risk_hypotension", "holds hypotension within 4 h likely."),
-        ("anomaly", "finds the last minutes unlike this patient's own past."),
+        ("forecast_spo2_low", "at least 80 % likely for 30 s that oxygen saturation falls below 90 % within 4 h"),
+        (
+            "risk_hypotension",
+            "holds hypotension at least 50 % likely for 120 s, it warns. It is over once that is less",
+        ),
+        ("risk_unheard_of", "told a risk of unheard of; the policy in force now does not warn of it."),
+        ("anomaly", "at least 0.95 of 1 unlike this patient's own past for 60 s, it warns."),
     ],
 )
 def test_an_advisory_is_explained_in_words(condition: str, words: str) -> None:
@@ -134,22 +139,31 @@ def test_an_advisory_is_explained_in_words(condition: str, words: str) -> None:
     assert "makes no sound" in text
 
 
-def test_the_words_of_a_calibration_are_those_of_the_manifest() -> None:
+def test_the_policy_shipped_names_every_threshold_that_a_rule_speaks_of() -> None:
+    rule = load_policy().models
+    assert rule.risk_from.keys() == rule.risk_until.keys()
+
+
+def test_the_words_of_a_calibration_are_the_nearest_figures_that_there_are() -> None:
     metrics = {
-        "test": {
-            "ppv_hypotension": Interval(0.234, 0.2, 0.27, 900),
-            "ece_hypotension": Interval(0.021, 0.01, 0.03, 900),
-        },
-        "validation": {"ppv_desaturation": Interval(0.5, 0.4, 0.6, 90)},
+        "ppv_hypotension": Interval(0.234, 0.2, 0.27, 900),
+        "ece_hypotension": Interval(0.021, 0.01, 0.03, 900),
+        "ece_desaturation": Interval(0.004, 0.003, 0.006, 900),
+        "ppv_at_0.5": Interval(0.4, 0.3, 0.5, 900),
+        "coverage_spo2": Interval(0.9, 0.89, 0.91, 900),
     }
-    manifest = Manifest(name="m", made="2026-01-01", code="c", seed=1, data=(), files={}, metrics=metrics)
-    found = figures_of(manifest, kind_of("risk_hypotension"))
-    assert calibration_words(found) == (
+    assert calibration_words(figures_of(metrics, kind_of("risk_hypotension"))) == (
         "Of such warnings, 23 in 100 came true on test patients (95 % interval 20 to 27). "
-        "Its probabilities were off by 2.1 in 100 on average there."
+        "Its probabilities of this were off by 2.1 in 100 on average on test patients."
     )
-    assert calibration_words(figures_of(manifest, kind_of("risk_desaturation"))) is None
-    assert "simulated" in (calibration_words(found, synthetic=True) or "")
+    assert calibration_words(figures_of(metrics, kind_of("risk_desaturation")), "validation patients") == (
+        "Set to warn 0.5 times a patient-day, 40 in 100 of this model's warnings came true on validation patients "
+        "(95 % interval 30 to 50). Its probabilities of this were off by 0.4 in 100 on average on validation patients."
+    )
+    assert calibration_words(figures_of(metrics, kind_of("forecast_spo2_low"))) == (
+        "90 in 100 of what came on test patients lay within its outer band."
+    )
+    assert calibration_words(figures_of({}, kind_of("anomaly"))) is None
 
 
 def test_a_model_that_the_registry_does_not_have_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -159,13 +173,20 @@ def test_a_model_that_the_registry_does_not_have_is_said_to_be_missing(tmp_path:
     assert evidence(Registry(tmp_path), advisory("a", model=None))["missing"] == "the advisory names no model"
 
 
-def test_a_registered_model_speaks_for_its_warnings(tmp_path: Path) -> None:
+def test_a_registered_model_speaks_by_its_evaluation_on_test_patients(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    figures = {"test": {"ppv_spo2_low": Interval(0.61, 0.5, 0.7, 40)}}
+    figures = {"validation": {"ppv_spo2_low": Interval(0.61, 0.5, 0.7, 40)}}
     version = registry.add("vitals_forecast", {"a.onnx": b"x"}, code="t", seed=1, data=(), metrics=figures)
-    found = evidence(registry, advisory("a", model=f"vitals_forecast@{version}"))
-    assert (found["version"], found["missing"]) == (version, None)
-    assert found["calibration"].startswith("Of such warnings, 61 in 100 came true")
+    warned = advisory("a", model=f"vitals_forecast@{version}")
+    before = evidence(registry, warned)
+    assert (before["version"], before["missing"]) == (version, None)
+    assert before["calibration"].startswith("Of such warnings, 61 in 100 came true on validation patients")
+    bundle = registry.load("vitals_forecast", version)
+    test = {"ppv_spo2_low": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 70}}
+    for sha256, words in ((bundle.sha256, "50 in 100 came true on test patients"), ("0" * 64, "61 in 100")):
+        document = {"model": "vitals_forecast", "sha256": sha256, "split": "test", "n": 70, "metrics": test}
+        registry.note("vitals_forecast", version, "evaluation-test.json", msgspec.json.encode(document).decode())
+        assert words in evidence(registry, warned)["calibration"]
 
 
 def test_the_band_of_an_advisory_is_that_of_its_vital() -> None:
@@ -197,13 +218,35 @@ async def test_outlooks_are_streamed_and_part_of_the_wall(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
-async def test_a_tick_on_which_only_the_models_spoke_is_told_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("models_first", [True, False])
+async def test_models_speak_at_the_same_record_as_the_scores_and_neither_hides_the_other(
+    tmp_path: Path, models_first: bool
+) -> None:
+    """The worker writes the scores of a tick and what the models say at it as two records with one source."""
     async with serve(tmp_path) as feed, feed.stream() as reader:
         await reader.next("wall")
-        feed.score("W1", ["b"])
-        silent = msgspec.structs.replace(spoken(now_ms=T0 + 10_000), beds=(), source=source_of("W1", 50))
-        speak(feed, silent, 50)
-        assert (await reader.next("outlook")).data["beds"][0]["bed"] == "b"
+        whole = msgspec.structs.replace(spoken(), source=source_of("W1", 50))
+        frames = [msgspec.structs.replace(whole, beds=()), msgspec.structs.replace(whole, outlooks=(), models=())]
+        for frame in frames if models_first else reversed(frames):
+            speak(feed, frame, 50)
+        seen = {(await reader.next("outlook", "tiles")).event for _ in range(2)}
+        assert seen == {"outlook", "tiles"}
+
+
+def test_models_that_speak_by_turns_are_all_in_force() -> None:
+    outlooks = Outlooks()
+    anomaly, forecaster, risk_model = models_of("W1")
+    outlooks.take(msgspec.structs.replace(spoken(), models=(anomaly, risk_model)), 1)
+    later = spoken(now_ms=T0 + 10_000, risks=())
+    event = told(outlooks.take(msgspec.structs.replace(later, models=(anomaly,)), 2))
+    outlooks.serve("W1", [forecaster], T0 + 10_000)
+    assert [one["name"] for one in msgspec.convert(event["models"], list[dict[str, Any]])] == [
+        "vitals_anomaly",
+        "deterioration",
+    ]
+    assert {model.name for model in outlooks.models("W1")} == {"vitals_anomaly", "deterioration", "vitals_forecast"}
+    outlooks.serve("W1", [anomaly], T0 + 10_000 + RISKS_KEPT_MS + 1)
+    assert [model.name for model in outlooks.models("W1")] == ["vitals_anomaly"]
 
 
 @pytest.mark.asyncio

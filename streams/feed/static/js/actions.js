@@ -36,8 +36,8 @@ export class Actions extends EventTarget {
     return false;
   }
 
-  /** Acknowledges one alarm, or the worst of the bed. */
-  acknowledge(bed, alarm = bed.alarms.find(isLoud)) {
+  /** Acknowledges one alarm, or the worst of the bed; an advisory only when no alarm waits. */
+  acknowledge(bed, alarm = bed.alarms.find(isLoud) ?? bed.advisories.find(isLoud)) {
     if (!alarm) return this.#say(t("act.nothing", { bed: bed.tile.bed }));
     return this.#send("acknowledge", bed, { alert_id: alarm.alert_id });
   }

@@ -47,5 +47,6 @@ export async function session() {
 export const signIn = (token) => call("POST", "/api/session", { token });
 export const signOut = () => call("DELETE", "/api/session");
 export const trend = ({ ward, bed }, seconds = 600) => call("GET", `/api/beds/${encodeURIComponent(bed)}/trend?${new URLSearchParams({ s: seconds, ward })}`);
+export const forecast = ({ ward, bed }) => call("GET", `/api/beds/${encodeURIComponent(bed)}/forecast?${new URLSearchParams({ ward })}`);
 export const why = (alertId) => call("GET", `/api/alerts/${encodeURIComponent(alertId)}/why`);
 export const act = (action) => call("POST", "/api/actions", action);

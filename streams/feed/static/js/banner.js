@@ -26,7 +26,7 @@ export class Banner extends EventTarget {
   }
 
   /** Once a frame: takes the alarms as they are and rewrites only what differs. */
-  frame(open) {
+  frame(open, advised = 0) {
     const nowMs = this.store.nowMs();
     const loud = open.filter(isLoud);
     const slots = Math.max(1, Math.floor(this.root.clientWidth / BLOCK_PX));
@@ -40,11 +40,11 @@ export class Banner extends EventTarget {
     if (this.page >= pages) this.page = 0;
     const turn = (n) => top[(this.page * slots + n) % top.length]; // a last page that is not full begins anew
     const shown = pages > 1 ? Array.from({ length: slots }, (_, n) => turn(n)) : loud.slice(0, slots);
-    const signature = shown.map((a) => `${a.alert_id}:${a.seq}:${a.state}`).join() + `|${loud.length}|${open.length}|${pages}|${this.page}|${this.held}|${this.store.beds.size}`;
+    const signature = shown.map((a) => `${a.alert_id}:${a.seq}:${a.state}`).join() + `|${loud.length}|${open.length}|${pages}|${this.page}|${this.held}|${this.store.beds.size}|${advised}`;
     const pending = shown.map((a) => this.actions.isPending(`${a.ward}/${a.bed}`, a.alert_id)).join();
     if (signature + pending !== this.signature) {
       this.signature = signature + pending;
-      this.#rebuild(shown, open, loud, pages);
+      this.#rebuild(shown, open, loud, pages, advised);
     }
     for (const { alarm, since } of this.blocks) {
       const left = (alarm.audio_until_ms ?? 0) - nowMs;
@@ -52,22 +52,23 @@ export class Banner extends EventTarget {
     }
   }
 
-  #rebuild(shown, open, loud, pages) {
+  #rebuild(shown, open, loud, pages, advised) {
     const ids = shown.map((a) => a.alert_id).join();
     if (ids !== this.ids) this.changedAt = performance.now();
     this.ids = ids;
     const focused = document.activeElement?.dataset?.act ?? null;
     this.blocks = shown.map((alarm) => this.#block(alarm));
     if (shown.length) this.list.replaceChildren(...this.blocks.map((block) => block.node));
-    else this.list.replaceChildren(h("p", { class: "calm" }, open.length ? icon("check") : null, this.#calm(open)));
+    else this.list.replaceChildren(h("p", { class: "calm" }, open.length ? icon("check") : null, this.#calm(open, advised)));
     this.#more(loud.length - shown.length, pages);
     if (focused) this.root.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  #calm(open) {
+  #calm(open, advised) {
     const n = this.store.beds.size;
     if (!n) return t("banner.waiting");
-    return open.length ? t("banner.calm_acked", { acked: open.length, n }) : t("banner.calm", { n });
+    const calm = open.length ? t("banner.calm_acked", { acked: open.length, n }) : t("banner.calm", { n });
+    return advised ? `${calm} ${t(advised === 1 ? "banner.advised_one" : "banner.advised", { n: advised })}` : calm;
   }
 
   #more(rest, pages) {

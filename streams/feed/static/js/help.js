@@ -24,7 +24,9 @@ export class Help extends EventTarget {
         h("section", {}, h("h3", { text: t("help.keys") }), h("dl", { class: "keys" }, ...KEYS.flatMap(([key, words]) => [h("dt", {}, h("kbd", { text: key })), h("dd", { text: t(`help.key.${words}`) })])),
           h("label", { class: "check", for: "single-keys" }, single, h("span", { text: t("help.single") }))),
         h("section", {}, h("h3", { text: t("help.marks") }), h("dl", { class: "keys" }, ...["high", "medium", "low", "technical"].flatMap((tone) => [
-          h("dt", { class: `count tone-${tone}`, data: { n: "some" } }, icon(tone), h("span", { text: t(`stars.${tone}`) })), h("dd", { text: t(`help.mark.${tone}`) })]))),
+          h("dt", { class: `count tone-${tone}`, data: { n: "some" } }, icon(tone), h("span", { text: t(`stars.${tone}`) })), h("dd", { text: t(`help.mark.${tone}`) })]),
+          ...["unusual", "ahead"].flatMap((name) => [h("dt", { class: "sign-sample" }, icon(name), icon(`${name}-on`)), h("dd", { text: t(`help.mark.${name}`) })]))),
+        h("section", {}, h("h3", { text: t("help.models") }), h("p", { class: "quiet", text: t("help.models_note") })),
         h("section", {}, h("h3", { text: t("help.values") }), h("p", { class: "quiet", text: t("help.values_note") })),
         h("section", {}, h("h3", { text: t("theme.label") }), h("div", { class: "choice" }, ...choices)),
         h("section", {}, h("h3", { text: t("help.sound") }), h("p", { class: "quiet", text: t("help.sound_note") }),

@@ -1,5 +1,6 @@
 /** Puts the page together: sign in, open the stream, then one loop that draws what changed. */
 import { Actions } from "./actions.js";
+import { Forecasts } from "./bands.js";
 import { session, signOut } from "./api.js";
 import { Banner } from "./banner.js";
 import { Cover } from "./cover.js";
@@ -48,12 +49,13 @@ function start(user) {
   byId("app").hidden = false;
   const store = new Store();
   const trends = new Trends();
+  const forecasts = new Forecasts();
   const actions = new Actions(store, user);
   const themes = new Themes();
   const sound = new Sound(settings.volume);
   const stream = new Stream(store);
   const wall = new Wall(byId("wall"), store, trends, actions);
-  const panel = new Panel(byId("panel"), store, trends, actions);
+  const panel = new Panel(byId("panel"), store, trends, forecasts, actions);
   const banner = new Banner(byId("banner"), store, actions);
   const top = new Top(byId("top"), byId("foot"), store, user);
   const cover = new Cover(byId("cover"), [byId("banner"), byId("main")]);
@@ -61,7 +63,7 @@ function start(user) {
   let changed = true;
 
   const bedOf = (alarm) => store.beds.get(`${alarm.ward}/${alarm.bed}`);
-  const worst = (bed) => bed.alarms.find(isLoud) ?? bed.worst;
+  const worst = (bed) => bed.alarms.find(isLoud) ?? bed.worst ?? bed.advisories.find(isLoud) ?? bed.advisories[0];
   const withBed = (then) => () => {
     const bed = panel.open ? store.beds.get(panel.key) : wall.bed();
     if (bed) then(bed);
@@ -95,6 +97,7 @@ function start(user) {
   top.addEventListener("ward", ({ detail: ward }) => {
     panel.close();
     trends.clear();
+    forecasts.clear();
     store.clear();
     stream.open(ward);
   });
@@ -112,9 +115,10 @@ function start(user) {
       say(byId("say-now"), t("sound.lost_said"));
     }
   });
-  store.addEventListener("alarm", ({ detail: { step, bed, loud, fresh } }) => {
+  store.addEventListener("alarm", ({ detail: { step, bed, loud, advised, fresh } }) => {
     changed = true;
     if (document.hidden) drawSafely();
+    if (advised) say(byId("say-soon"), t("say.advisory", { bed: bed.tile.bed, message: step.message }));
     if (!loud) return;
     wall.resort();
     const key = fresh ? "say.alarm" : "say.realarm";
@@ -137,6 +141,7 @@ function start(user) {
 
   let lastSecond = -1;
   let open = [];
+  let advised = [];
   const draw = () => {
     const second = Math.floor(performance.now() / 500);
     const tick = second !== lastSecond;
@@ -144,13 +149,16 @@ function start(user) {
     const health = stream.health();
     const fell = cover.judge(health, store.logMs);
     if (fell) say(byId("say-now"), t(`cover.${health.state}`));
-    if (changed || store.dirty.size) open = store.openAlarms();
+    if (changed || store.dirty.size) {
+      open = store.openAlarms();
+      advised = store.openAdvisories();
+    }
     const busy = changed || tick || store.dirty.size > 0;
     changed = false;
     if (!cover.on) wall.frame(tick);
     if (busy) {
-      top.frame(open);
-      if (!cover.on) banner.frame(open);
+      top.frame([...open, ...advised]);
+      if (!cover.on) banner.frame(open, advised.length);
       panel.frame();
       sound.want(cover.on ? "medium" : soundingPriority(open, store.nowMs()));
       top.soundState(sound.state, sound.state === "armed" ? sound.wanted : null);

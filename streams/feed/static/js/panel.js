@@ -1,31 +1,36 @@
 /** The side panel: one bed in full, and why one of its alarms is there. */
 import { FeedError, why } from "./api.js";
-import { button, h, icon, setText } from "./dom.js";
+import { ageOf, aheadWords, furthestOf, numbers } from "./bands.js";
+import { Chart } from "./chart.js";
+import { button, h, icon, setData, setText } from "./dom.js";
 import { ageText, clockTime, known, stopwatch, t } from "./i18n.js";
-import { isLoud, toneOf } from "./store.js";
-import { Chart } from "./strips.js";
-import { figure, newsShown, shown, VITALS } from "./vitals.js";
+import { adviceIcon, anomalyView, outlookOf, riskTable } from "./outlook.js";
+import { isAdvisory, isLoud, toneOf } from "./store.js";
+import { shown, VITALS } from "./vitals.js";
+import { newsTable, ROWS, whyView } from "./whyview.js";
 
-const ROWS = [["heart_rate"], ["spo2"], ["respiration"], ["systolic", "diastolic", "mean_pressure"], ["temperature"]];
 const PLAIN = ["supplemental_oxygen", "consciousness"];
 const CHART_EVERY_MS = 2000;
 
 export class Panel extends EventTarget {
-  constructor(root, store, trends, actions) {
+  constructor(root, store, trends, forecasts, actions) {
     super();
     this.root = root;
     this.store = store;
     this.trends = trends;
+    this.forecasts = forecasts;
     this.actions = actions;
     this.key = null;
     this.view = null;
     this.charts = [];
     this.drawnAt = 0;
-    this.signature = "";
-    actions.addEventListener("changed", () => { this.signature = ""; });
-    trends.addEventListener("came", ({ detail }) => {
-      if (detail === this.key) this.frame(true);
-    });
+    this.signature = null;
+    actions.addEventListener("changed", () => { this.signature = null; });
+    for (const source of [trends, forecasts]) {
+      source.addEventListener("came", ({ detail }) => {
+        if (detail === this.key) this.frame(true);
+      });
+    }
   }
 
   get open() {
@@ -41,11 +46,15 @@ export class Panel extends EventTarget {
     this.plain = PLAIN.map((vital) => this.#row([vital], false));
     this.news = h("div", {});
     this.acts = h("div", { class: "acts" });
+    this.#outlookParts();
     this.body.append(
       h("section", {}, h("h3", { text: t("panel.alarms") }), this.alarms),
+      this.advice,
       h("section", {}, this.acts, this.#noteForm(bed)),
-      h("section", {}, h("h3", { text: t("panel.vitals") }), h("div", { class: "rows" }, ...this.rows.map((row) => row.root), h("div", { class: "pair" }, ...this.plain.map((row) => row.root)))),
-      h("section", {}, h("h3", { text: t("panel.news") }), this.news));
+      h("section", {}, this.vitalsTitle, h("div", { class: "rows" }, ...this.rows.map((row) => row.root), h("div", { class: "pair" }, ...this.plain.map((row) => row.root)))),
+      this.legend,
+      h("section", {}, h("h3", { text: t("panel.news") }), this.news),
+      this.risks, this.odd);
     this.frame(true);
     if (focus) this.root.focus({ preventScroll: true });
   }
@@ -60,7 +69,7 @@ export class Panel extends EventTarget {
     const asked = this.asked = Symbol(alarm.alert_id);
     try {
       const told = await why(alarm.alert_id);
-      if (this.asked === asked) this.#explain(told, alarm);
+      if (this.asked === asked) this.#explain(whyView(told, alarm));
     } catch (wrong) {
       if (!(wrong instanceof FeedError)) throw wrong;
       if (this.asked === asked) this.body.replaceChildren(h("p", { role: "alert", text: t("why.gone", wrong) }));
@@ -95,10 +104,13 @@ export class Panel extends EventTarget {
     this.#alarmRows(bed, nowMs);
     for (const row of [...this.rows, ...this.plain]) this.#fill(row, bed, nowMs);
     this.#newsTable(bed);
+    const told = this.forecasts.of(bed, nowMs);
+    this.#outlook(bed, told, nowMs);
     if (now || performance.now() - this.drawnAt > CHART_EVERY_MS) {
       this.drawnAt = performance.now();
       const data = this.trends.of(bed);
-      for (const chart of this.charts) chart.draw(data, bed.tile.at_ms || nowMs);
+      const current = ageOf(told, nowMs).state === "now" ? told : null;
+      for (const chart of this.charts) chart.draw(data, bed.tile.at_ms || nowMs, current);
     }
   }
 
@@ -106,15 +118,16 @@ export class Panel extends EventTarget {
   repaint() {
     for (const chart of this.charts) chart.destroy();
     this.drawnAt = 0;
-    if (this.view === "why") for (const [chart, data, endMs] of this.fixed ?? []) chart.draw(data, endMs);
+    if (this.view === "why") for (const [chart, data, endMs, band] of this.fixed ?? []) chart.draw(data, endMs, band);
   }
 
   #start(view, key) {
     this.#drop();
     this.view = view;
     this.key = key;
-    this.signature = "";
+    this.signature = null;
     this.newsSignature = "";
+    this.outlookSignature = "";
     this.asked = null;
     this.fixed = [];
     this.root.hidden = false;
@@ -154,12 +167,12 @@ export class Panel extends EventTarget {
     const kind = VITALS[vitals[0]];
     const grouped = vitals.length > 1;
     const hue = grouped ? "pressure" : charted ? vitals[0] : "other";
-    const row = { vitals, grouped, val: h("span"), note: h("b"), limits: h("span"), unit: h("span", { class: "unit", text: kind.unit }) };
+    const row = { vitals, grouped, val: h("span"), note: h("b"), limits: h("span"), ahead: h("div", { class: "about ahead" }), unit: h("span", { class: "unit", text: kind.unit }) };
     const box = charted ? h("div", { class: "chart" }) : null;
     row.root = h("div", { class: `row v-${hue}` },
       h("div", {}, h("div", { class: "name", text: t(`vital.${grouped ? "pressure" : vitals[0]}`) }),
         h("div", { class: "value" }, row.val, row.unit),
-        h("div", { class: "about" }, row.note, row.limits)), box);
+        h("div", { class: "about" }, row.note, row.limits), charted ? row.ahead : null), box);
     if (charted) this.charts.push(new Chart(box, vitals, { axes: true }));
     return row;
   }
@@ -183,12 +196,14 @@ export class Panel extends EventTarget {
   }
 
   #alarmRows(bed, nowMs) {
-    const signature = bed.alarms.map((a) => `${a.alert_id}:${a.seq}:${a.state}:${a.audio_until_ms > nowMs}`).join();
+    const signature = [...bed.alarms, ...bed.advisories].map((a) => `${a.alert_id}:${a.seq}:${a.state}:${a.audio_until_ms > nowMs}`).join();
     if (signature !== this.signature) {
       this.signature = signature;
       const focused = document.activeElement?.dataset?.act ?? null;
       this.clocks = [];
       this.alarms.replaceChildren(...(bed.alarms.length ? bed.alarms.map((alarm, n) => this.#alarmRow(bed, alarm, n === 0)) : [h("p", { class: "quiet", text: t("panel.no_alarms") })]));
+      this.advised.replaceChildren(...bed.advisories.map((one, n) => this.#alarmRow(bed, one, n === 0 && !bed.alarms.length)));
+      this.advice.hidden = !bed.advisories.length;
       this.#bedActs(bed, nowMs);
       if (focused) this.root.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     }
@@ -208,7 +223,7 @@ export class Panel extends EventTarget {
     this.clocks.push({ node: state, alarm });
     const about = { message: alarm.message, bed: bed.tile.bed };
     return h("div", { class: `alarm-row tone-${tone}`, data: { alert: alarm.alert_id } },
-      h("span", { class: "mark" }, icon(tone), h("span", { text: t(`stars.${tone}`) })),
+      h("span", { class: "mark" }, icon(isAdvisory(alarm) ? adviceIcon(alarm) : tone), h("span", { text: t(`stars.${tone}`) })),
       h("div", {}, h("div", { class: "message", text: alarm.message }), state),
       h("div", { class: "acts" },
         isLoud(alarm) ? button(t("act.acknowledge"), { kind: "main-act", key: first ? "A" : null, on: () => this.actions.acknowledge(bed, alarm), "aria-label": t("act.ack_label", about), data: { act: `panel-ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : null,
@@ -235,62 +250,56 @@ export class Panel extends EventTarget {
     this.news.replaceChildren(...newsTable(bed.tile.news2));
   }
 
-  #explain(told, alarm) {
-    const last = told.transitions.at(-1) ?? alarm;
-    const first = told.transitions[0] ?? alarm;
-    const vital = last.vital ?? first.vital ?? null;
-    const unit = vital ? VITALS[vital].unit : "";
-    const fact = (key, value) => (value === null || value === undefined || value === "" ? [] : [h("dt", { text: t(key) }), h("dd", {}, value)]);
-    const say = (v) => (typeof v === "number" && vital ? `${figure(vital, v)} ${unit}` : v ?? null);
-    const source = told.source ?? last.source;
-    const facts = h("dl", { class: "facts-grid" },
-      ...fact("why.value", say(last.value)), ...fact("why.limit", say(last.limit)),
-      ...fact("why.onset", clockTime(first.onset_ms)), ...fact("why.reading", last.reading_ms ? clockTime(last.reading_ms) : null),
-      ...fact("why.condition", `${last.condition}, ${t(`category.${last.category}`)}, ${t(`priority.${last.priority}`).toLowerCase()}`),
-      ...fact("why.source", h("code", { text: t("why.source_value", source) })),
-      ...fact("why.policy", h("span", {}, `${told.policy?.name ?? ""} `, h("code", { text: told.policy?.hash ?? last.policy }))),
-      ...fact("why.model", last.model ? h("code", { text: last.model }) : null),
-      ...fact("why.alert", h("code", { text: told.alert_id })));
-    const chartBox = h("div", { class: "chart" });
-    const chartOf = vital && VITALS[vital]?.hue !== "--text" ? vital : "spo2";
-    const group = ROWS.find((vitals) => vitals.includes(chartOf));
-    const ordered = [chartOf, ...group.filter((one) => one !== chartOf)];
-    this.body.replaceChildren(
-      h("section", {}, h("h3", { text: t("why.rule") }), h("p", { class: "rule", text: told.rule })),
-      h("section", {}, h("h3", { text: t("why.what") }), facts),
-      h("section", {}, h("h3", { text: `${t("why.trend")}: ${t(`vital.${chartOf}`)}` }), chartBox),
-      h("section", {}, h("h3", { text: t("why.timeline") }), h("ol", { class: "timeline" }, ...told.transitions.map((step) => timelineStep(step)))),
-      ...(told.news2 ? [h("section", {}, h("h3", { text: t("why.news") }), ...newsTable(told.news2))] : []),
-      h("p", { class: "quiet", text: t("why.audience") }));
-    const chart = new Chart(chartBox, ordered, { axes: true, mark: first.onset_ms });
-    this.charts.push(chart);
-    if (told.trend?.t_ms?.length) {
-      const endMs = told.trend.t_ms.at(-1);
-      this.fixed = [[chart, told.trend, endMs]];
-      chart.draw(told.trend, endMs);
-    } else chart.draw(null, 0);
+  #outlookParts() {
+    this.advised = h("div", { class: "alarm-list" });
+    this.advice = h("section", { class: "advice", hidden: true }, h("h3", { text: t("panel.advisories") }), this.advised);
+    this.vitalsTitle = h("h3", { text: t("panel.vitals") });
+    this.table = h("tbody");
+    const heads = ["vital", "horizon", "median", "range", "below", "above", "engine", "skill"];
+    this.legend = h("section", { class: "legend", hidden: true }, h("p", { class: "quiet", text: t("ahead.legend") }), this.hatched = h("p", { class: "quiet", text: t("ahead.hatched"), hidden: true }),
+      h("p", { class: "disclaimer", text: t("ahead.disclaimer") }),
+      h("details", { class: "numbers" }, h("summary", { text: t("ahead.numbers") }), h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": t("ahead.numbers") },
+        h("table", { class: "table" }, h("thead", {}, h("tr", {}, ...heads.map((key) => h("th", { scope: "col", text: t(`ahead.col_${key}`) })))), this.table))));
+    this.riskBody = h("div");
+    this.risks = h("section", { data: { part: "risks" } }, h("h3", { text: t("risk.title") }), this.riskBody);
+    this.oddBody = h("div");
+    this.odd = h("section", { data: { part: "anomaly" } }, h("h3", { text: t("anomaly.title") }), this.oddBody);
   }
-}
 
-function timelineStep(step) {
-  const words = t(`event.${step.event}`, { level: step.escalation, until: step.audio_until_ms ? clockTime(step.audio_until_ms) : "" });
-  const more = [step.message, step.actor ? t("event.by", step) : "", step.note ?? "", t("why.source_value", step.source)].filter(Boolean).join(" · ");
-  return h("li", {}, h("time", { datetime: new Date(step.at_ms).toISOString(), text: clockTime(step.at_ms) }),
-    h("div", {}, h("div", { text: words }), h("div", { class: "more", text: more })));
-}
+  /** What the models say: beside each vital, and below NEWS2. Old words are greyed and say how old they are. */
+  #outlook(bed, told, nowMs) {
+    const now = outlookOf(bed, nowMs);
+    const age = ageOf(told, nowMs);
+    const stale = now.state === "stale" ? t("outlook.stale", { age: ageText(now.ageMs) }) : "";
+    for (const row of this.rows) this.#ahead(row, told, age);
+    const drawn = age.state === "now" && told.vitals.length > 0;
+    this.legend.hidden = !drawn;
+    setText(this.vitalsTitle, t(drawn ? "panel.vitals_ahead" : "panel.vitals"));
+    this.hatched.hidden = !(drawn && told.vitals.some((one) => one.engine === "persistence"));
+    const signature = JSON.stringify([now.state, now.now_ms, stale, told?.now_ms, age.state]);
+    if (signature === this.outlookSignature) return;
+    this.outlookSignature = signature;
+    const old = () => (stale ? [h("p", { class: "stale-note", text: stale })] : []);
+    for (const part of [this.risks, this.odd]) setData(part, "state", now.state);
+    this.riskBody.replaceChildren(...old(), ...riskTable(now), h("p", { class: "disclaimer", text: t("ahead.disclaimer") }));
+    this.oddBody.replaceChildren(...old(), ...anomalyView(now));
+    if (drawn) this.table.replaceChildren(...numbers(told).map((one) => h("tr", {}, ...Object.values(one).map((cell) => h("td", { text: cell })))));
+  }
 
-function newsTable(news2) {
-  const news = newsShown(news2);
-  const line = [h("b", { text: news.score }), h("span", { text: news.words })];
-  if (!news2) return [h("p", { class: "score-line" }, ...line)];
-  if (news.gaps) line.push(h("span", { text: t("news.incomplete") }));
-  if (news2.red) line.push(h("span", { text: t("news.red") }));
-  line.push(h("span", { class: "quiet", text: t("news.scale", news2) }));
-  const rows = news2.components.map((one) => {
-    const missing = one.points === null || one.points === undefined;
-    return h("tr", {}, h("td", { text: t(`vital.${one.vital}`) }), h("td", { class: "n", text: missing ? "–" : String(one.points) }),
-      h("td", { class: "n", text: missing ? t("news.missing") : one.age_ms === null || one.age_ms === undefined ? "" : ageText(one.age_ms) }));
-  });
-  const head = h("tr", {}, h("th", { scope: "col", text: t("news.component") }), h("th", { scope: "col", class: "n", text: t("news.points") }), h("th", { scope: "col", class: "n", text: t("news.age") }));
-  return [h("p", { class: "score-line" }, ...line), h("table", { class: "table" }, h("thead", {}, head), h("tbody", {}, ...rows))];
+  /** The words of a row's forecast, and in its data whether it is a network's, persistence or too old to show. */
+  #ahead(row, told, age) {
+    const vital = row.vitals.find((one) => told && furthestOf(told, one)) ?? null;
+    const one = vital ? furthestOf(told, vital) : null;
+    setData(row.root, "forecast", one ? (age.state === "now" ? one.engine : age.state) : "none");
+    const limits = told?.limits?.[vital] ?? {};
+    const words = !one ? "" : age.state === "stale" ? t("ahead.stale", { age: ageText(age.ageMs) }) : `${row.grouped ? `${t(`short.${vital}`)} ` : ""}${aheadWords(told, vital, limits)}`;
+    setText(row.ahead, words && one.engine === "persistence" && age.state === "now" ? `${words} · ${t("ahead.persistence")}` : words);
+  }
+
+  #explain({ nodes, chart, data, endMs, band }) {
+    this.body.replaceChildren(...nodes);
+    this.charts.push(chart);
+    if (data) this.fixed = [[chart, data, endMs, band]];
+    chart.draw(data, endMs, band);
+  }
 }

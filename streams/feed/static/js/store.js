@@ -10,8 +10,11 @@ const inOrder = new Intl.Collator("en", { numeric: true }); // one for all: loca
 
 export const bedKey = (ward, bed) => `${ward}/${bed}`;
 
-/** high, medium, low or technical: which mark, colour block and words an alarm gets. */
-export const toneOf = (alarm) => (alarm.category === "technical" ? "technical" : alarm.priority);
+/** Whether it is a prediction: it stands apart, makes no sound and moves no tile. */
+export const isAdvisory = (alarm) => alarm.category === "advisory";
+
+/** high, medium, low, technical or advisory: which mark, colour block and words an alarm gets. */
+export const toneOf = (alarm) => (alarm.category === "technical" || isAdvisory(alarm) ? alarm.category : alarm.priority);
 
 /** Whether a person still has to take note of it. */
 export const isLoud = (alarm) => alarm.state === "active" || alarm.state === "latched";
@@ -66,6 +69,7 @@ export class Store extends EventTarget {
     }
     for (const tile of wall.beds) this.#put(tile);
     for (const bed of this.beds.values()) this.#settle(bed);
+    for (const group of wall.outlooks ?? []) this.applyOutlook(group);
     this.dispatchEvent(new CustomEvent("reset"));
   }
 
@@ -80,6 +84,16 @@ export class Store extends EventTarget {
     }
     for (const tile of frame.beds) this.#put(tile);
     return moved;
+  }
+
+  /** What the models say of beds of one ward; of a bed that is not on the wall it says nothing. */
+  applyOutlook(group) {
+    for (const told of group.beds) {
+      const bed = this.beds.get(bedKey(group.ward, told.bed));
+      if (!bed || told.now_ms < (bed.outlook?.now_ms ?? 0)) continue;
+      bed.outlook = { ...told, models: group.models, staleAfterMs: told.anomaly ? group.stale_after_ms : group.risks_stale_after_ms, risksStaleAfterMs: group.risks_stale_after_ms };
+      this.dirty.add(bed.key);
+    }
   }
 
   /** One transition. Repeats and older ones change nothing. */
@@ -99,15 +113,23 @@ export class Store extends EventTarget {
       bed.steps.delete(step.alert_id);
     }
     this.#settle(bed);
-    const loud = LOUD_EVENTS.has(step.event) && isLoud(step);
-    this.dispatchEvent(new CustomEvent("alarm", { detail: { step, bed, loud, fresh: !before } }));
+    const loud = LOUD_EVENTS.has(step.event) && isLoud(step) && !isAdvisory(step);
+    const advised = isAdvisory(step) && !before && isLoud(step);
+    this.dispatchEvent(new CustomEvent("alarm", { detail: { step, bed, loud, advised, fresh: !before } }));
   }
 
-  /** All open alarms, most urgent first. */
+  /** All open alarms, most urgent first; advisories are none. */
   openAlarms() {
     const all = [];
     for (const bed of this.beds.values()) all.push(...bed.alarms);
     return all.sort(byUrgency);
+  }
+
+  /** All open advisories. */
+  openAdvisories() {
+    const all = [];
+    for (const bed of this.beds.values()) all.push(...bed.advisories);
+    return all;
   }
 
   /** Beds changed since the last call. */
@@ -122,7 +144,7 @@ export class Store extends EventTarget {
     let bed = this.beds.get(key);
     if (!bed) {
       const tile = { ward, bed: name, patient, heard_ms: 0, at_ms: 0, values: {}, news2: null, alarms: [] };
-      bed = { key, tile, steps: new Map(), alarms: [], worst: null };
+      bed = { key, tile, steps: new Map(), alarms: [], advisories: [], worst: null, outlook: null };
       this.beds.set(key, bed);
       this.dispatchEvent(new CustomEvent("beds"));
     }
@@ -150,13 +172,18 @@ export class Store extends EventTarget {
       const { ward, bed: name, patient } = bed.tile;
       alarms.push({ seq: -1, escalation: 0, ward, bed: name, patient, message: open.condition.replaceAll("_", " "), ...open });
     }
-    bed.alarms = alarms.sort(byUrgency);
+    bed.alarms = alarms.filter((alarm) => !isAdvisory(alarm)).sort(byUrgency);
+    bed.advisories = alarms.filter(isAdvisory).sort(byUrgency);
     bed.worst = bed.alarms[0] ?? null;
     this.dirty.add(bed.key);
   }
 }
 
-/** Worst bed first: priority, state, the certain NEWS2, then its upper end, then the bed's name. */
+/**
+ * Worst bed first: priority, state, the certain NEWS2, then its upper end. Among beds that are equal in all that was
+ * measured, one with an advisory nobody has seen yet stands first; a score or a risk alone moves no tile, or the wall
+ * would shuffle with every round of the models. Then the bed's name.
+ */
 export function byWorst(a, b) {
   const x = a.worst;
   const y = b.worst;
@@ -164,5 +191,6 @@ export function byWorst(a, b) {
     (y ? STATE_RANK[y.state] : 0) - (x ? STATE_RANK[x.state] : 0) ||
     (b.tile.news2?.min ?? -1) - (a.tile.news2?.min ?? -1) ||
     (b.tile.news2?.max ?? -1) - (a.tile.news2?.max ?? -1) ||
+    b.advisories.some(isLoud) - a.advisories.some(isLoud) ||
     inOrder.compare(a.key, b.key);
 }

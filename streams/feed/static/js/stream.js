@@ -76,6 +76,7 @@ export class Stream extends EventTarget {
     on("tiles", (frame) => {
       if (this.store.applyTiles(frame)) this.logAt = performance.now();
     });
+    on("outlook", (group) => this.store.applyOutlook(group));
     on("alarm", (step) => this.store.applyAlarm(step));
     on("heartbeat", (beat) => {
       this.#alive();

@@ -2,7 +2,8 @@
 import { h, icon, setData, setIcon, setText } from "./dom.js";
 import { ageText, stopwatch, t } from "./i18n.js";
 import { isLoud, toneOf } from "./store.js";
-import { Chart } from "./strips.js";
+import { Chart } from "./chart.js";
+import { OutlookMark } from "./outlook.js";
 import { figure, newsShown, PRESSURES, shown, VITALS } from "./vitals.js";
 
 const SILENT_AFTER_MS = 10000;
@@ -55,10 +56,12 @@ export class Tile {
     e.news.append(e.score, e.band);
     e.markBox = h("span", { class: "mark" }, e.mark, e.stars);
     e.aside = h("span", { class: "aside" }, e.pending, e.escalated, e.over, e.check, e.pause, e.since, e.more);
+    this.mark = new OutlookMark();
     e.alarm = h("div", { class: "tile-alarm" }, e.markBox, e.message, e.aside);
+    e.head = h("div", { class: "tile-head" }, e.bed, e.patient, e.news);
     this.root = h("div", { class: "tile", role: "option", tabindex: "-1", "aria-selected": "false", data: { bed: this.key } },
       h("div", { class: "tile-body" },
-        h("div", { class: "tile-head" }, e.bed, e.patient, e.news), e.alarm,
+        e.head, e.alarm,
         h("div", { class: "big" }, ...BIG.map((vital) => this.numbers.get(vital).root)),
         h("div", { class: "small" }, ...small.map((vital) => this.numbers.get(vital).root)),
         h("div", { class: "strips" }, h("div", { class: "strip" }, e.nameA, e.stripA), h("div", { class: "strip" }, e.nameB, e.stripB)),
@@ -90,8 +93,17 @@ export class Tile {
     const said = worst
       ? t("tile.alarm_spoken", { priority: t(`priority.${toneOf(worst)}`), message: worst.message, state: t(`state.${worst.state}`) })
       : t("tile.no_alarm");
-    const label = t("tile.label", { bed: tile.bed, alarm: said, values: spoken.join(", ") + ".", news: t("news.spoken", { score: news.score, band: news.words }) });
+    const outlook = this.#outlook(bed, nowMs);
+    const label = t("tile.label", { outlook, bed: tile.bed, alarm: said, values: spoken.join(", ") + ".", news: t("news.spoken", { score: news.score, band: news.words }) });
     if (this.root.getAttribute("aria-label") !== label) this.root.setAttribute("aria-label", label);
+  }
+
+  /** The mark stands in the alarm's row while that is free, else in the head. Returns its words and the advisories'. */
+  #outlook(bed, nowMs) {
+    const place = bed.worst ? this.e.head : this.e.alarm;
+    if (this.mark.root.parentNode !== place) place.insertBefore(this.mark.root, bed.worst ? this.e.news : null);
+    const words = this.mark.update(bed, nowMs);
+    return [...bed.advisories.map((one) => t("tile.advisory_spoken", { message: one.message, state: t(`state.${one.state}`) })), words].filter(Boolean).join(" ");
   }
 
   #alarm(bed, nowMs, pending) {

@@ -3,7 +3,7 @@ import { button, h, icon, setData, setIcon, setText } from "./dom.js";
 import { clockTime, t, zoneName } from "./i18n.js";
 import { isLoud, toneOf } from "./store.js";
 
-const TONES = ["high", "medium", "low", "technical"];
+const TONES = ["high", "medium", "low", "technical", "advisory"];
 const SOUND_ICONS = { armed: "bell", off: "bell-off", lost: "bell-off", none: "bell-off" };
 
 export class Top extends EventTarget {
@@ -23,8 +23,8 @@ export class Top extends EventTarget {
       h("div", { class: "ward-pick" }, h("label", { for: "ward-select", text: t("ward.label") }), this.select),
       h("div", { class: "counts", role: "group", "aria-label": t("counts.label") }, ...[...this.counts.values()].map((one) => one.root)),
       h("span", { class: "spring" }), this.link, this.sound,
-      button(t("theme.label"), { kind: "bare", iconName: "theme", on: tell("theme") }),
-      button(t("help.open"), { kind: "bare", iconName: "help", on: tell("help"), "aria-haspopup": "dialog" }),
+      button(t("theme.label"), { kind: "bare", iconName: "theme", on: tell("theme"), "aria-label": t("theme.label") }),
+      button(t("help.open"), { kind: "bare", iconName: "help", on: tell("help"), "aria-label": t("help.open"), "aria-haspopup": "dialog" }),
       h("div", { class: "clock" }, this.time, this.zone));
     this.facts = h("span", { class: "facts" });
     foot.append(this.facts);
