@@ -118,6 +118,8 @@ def teller(metrics: WorkerMetrics, clock: Callable[[], float] = time.monotonic) 
             if clock() - said.get((event.name, event.version), -SAY_AGAIN_S) >= SAY_AGAIN_S:
                 said[event.name, event.version] = clock()
                 log.error("model failed to answer; its outlook is left out", why=event.why, **about)
+        elif event.what == "forgot":
+            log.warning("model cannot read what was remembered and begins afresh", why=event.why, **about)
         else:
             metrics.model_refusals.labels(event.name, event.what).inc()
             words = "model refused; the one before goes on" if event.what == "refused" else "model is not to be had"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final, Literal, NamedTuple
 
-from contracts.errors import WardError
+from contracts.errors import Poison, WardError
 from contracts.records import ModelRef
 from models.ports import ANOMALY, DETERIORATION, FORECAST, Answers, Ask, Memory
 from models.registry import Bundle, Registry
@@ -28,15 +28,15 @@ KEPT: Final = 4
 AGAIN_S: Final = 60.0
 """A version that could not be had is tried again, and a fault is said again, after this time."""
 
-What = Literal["loaded", "refused", "absent", "fault"]
+What = Literal["loaded", "refused", "absent", "forgot", "fault"]
 
 
 class Event(NamedTuple):
     """Something about a model that somebody should hear of.
 
     ``loaded``: in force from the next tick on. ``refused``: promoted, but not to be trusted or not to be had; the one
-    before goes on. ``absent``: named in a ward's log and not to be had; it says nothing there. ``fault``: it failed at
-    an ask and said nothing to it.
+    before goes on. ``absent``: named in a ward's log and not to be had; it says nothing there. ``forgot``: it
+    cannot read what was remembered by its name and begins afresh. ``fault``: it failed at an ask and said nothing to it.
     """
 
     what: What
@@ -130,29 +130,31 @@ class VitalsModels:
         anomalies = forecasts = risks = None
         levels: tuple[float, ...] = ()
         if ANOMALY in ask.models:
-            judged = self._asked(ask, ANOMALY, lambda model: model.judge(windows, ask.memories[ANOMALY]))
+            judged = self._asked(ask, ANOMALY, lambda model, memory: model.judge(windows, memory))
             if judged is not None:
                 anomalies, memories[ANOMALY] = judged
         if FORECAST in ask.models:
-            said = self._asked(
-                ask, FORECAST, lambda model: (*model.forecast(windows, ask.memories[FORECAST]), model.levels)
-            )
+            said = self._asked(ask, FORECAST, lambda model, memory: (*model.forecast(windows, memory), model.levels))
             if said is not None:
                 forecasts, memories[FORECAST], levels = said
         if DETERIORATION in ask.models and ask.risks:
-            assessed = self._asked(ask, DETERIORATION, lambda model: (model.assess(windows),))
+            assessed = self._asked(ask, DETERIORATION, lambda model, _: (model.assess(windows),))
             if assessed is not None:
                 (risks,) = assessed
         return Answers(levels, anomalies, forecasts, risks, memories)
 
-    def _asked(self, ask: Ask, name: str, question: Callable[[Any], tuple[Any, ...]]) -> Any | None:
+    def _asked(self, ask: Ask, name: str, question: Callable[[Any, Memory], tuple[Any, ...]]) -> Any | None:
         version = ask.models[name]
         model = self._have(name, version)
         if isinstance(model, _Missing):
             self._tell(Event("absent", name, version, model.why))
             return None
         try:
-            found = question(model)
+            try:
+                found = question(model, ask.memories[name])
+            except Poison as foreign:  # another version's memory, or damage: whoever asks again must fare the same
+                self._tell(Event("forgot", name, version, str(foreign)))
+                found = question(model, Memory((b"",) * len(ask.patients)))
             if len(found[0]) != len(ask.patients) or (len(found) > 1 and len(found[1].beds) != len(ask.patients)):
                 raise ValueError(f"{len(found[0])} answers for {len(ask.patients)} beds")
         except Exception as fault:  # the guard around models: one that fails costs its answer, never the ward

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from contracts.errors import Poison
 from contracts.records import Anomaly, Driver, Engine, Risk, Vital, VitalForecast
 from models.ports import ANOMALY, DETERIORATION, FORECAST, Memory, Windows
 from models.registry import Bundle, Registry
@@ -30,12 +31,13 @@ def pulse(windows: Windows) -> list[float]:
 
 
 class Simple:
-    """Its ``scale`` tells versions apart; ``faulty`` ones raise, and ``short`` ones forget a bed."""
+    """Its ``scale`` tells versions apart; ``faulty`` ones raise, ``short`` ones forget a bed, ``strict`` ones want their own memory."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.scale = float(bundle.parameters.get("scale", 1.0))
         self.faulty = bool(bundle.parameters.get("faulty"))
         self.short = bool(bundle.parameters.get("short"))
+        self.strict = bool(bundle.parameters.get("strict"))
         self.levels = (0.05, 0.5, 0.95)
 
     def _ready(self) -> None:
@@ -44,6 +46,8 @@ class Simple:
 
     def judge(self, windows: Windows, memory: Memory) -> tuple[Answered, Memory]:
         self._ready()
+        if self.strict and memory.ward and not memory.ward.startswith(b"strict"):
+            raise Poison("foreign_memory", f"{memory.ward!r} is not mine")
         said: Answered = tuple(
             None
             if np.isnan(rate)
@@ -55,6 +59,8 @@ class Simple:
             )
             for rate, alarming in zip(pulse(windows), windows.alarming.tolist(), strict=True)
         )
+        if self.strict:
+            return said, Memory(memory.beds, b"strict")
         return said[1:] if self.short else said, counted(memory)
 
     def forecast(self, windows: Windows, memory: Memory) -> tuple[tuple[tuple[VitalForecast, ...], ...], Memory]:

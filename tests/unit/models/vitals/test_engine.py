@@ -168,6 +168,17 @@ def test_a_model_that_forgets_a_bed_is_not_believed_about_the_others(tmp_path: P
     assert "2 answers for 3 beds" in room.told[-1].why
 
 
+def test_a_version_that_cannot_read_what_the_one_before_remembered_begins_afresh(room: Room) -> None:
+    before = room.models.answer(room.ask()).memories[ANOMALY]
+    strict = room.promote(ANOMALY, strict=True)
+    room.models.refresh()
+    asked = room.ask(**{ANOMALY: strict})
+    answers = room.models.answer(asked._replace(memories={ANOMALY: before}))
+    assert answers.anomalies is not None
+    assert answers.memories[ANOMALY].ward == b"strict"
+    assert [event.what for event in room.told][-1] == "forgot"
+
+
 def test_unreadable_aliases_leave_everything_as_it_was(room: Room) -> None:
     before = room.models.champions()
     assert room.registry.own is not None
