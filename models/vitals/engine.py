@@ -35,8 +35,8 @@ class Event(NamedTuple):
     """Something about a model that somebody should hear of.
 
     ``loaded``: in force from the next tick on. ``refused``: promoted, but not to be trusted or not to be had; the one
-    before goes on. ``absent``: named in a ward's log and not to be had; it says nothing there. ``forgot``: it
-    cannot read what was remembered by its name and begins afresh. ``fault``: it failed at an ask and said nothing to it.
+    before goes on. ``absent``: named in a ward's log and not to be had; it says nothing there. ``forgot``: it cannot
+    read what was remembered by its name and begins afresh. ``fault``: it failed at an ask and said nothing to it.
     """
 
     what: What

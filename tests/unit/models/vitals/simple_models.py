@@ -31,7 +31,10 @@ def pulse(windows: Windows) -> list[float]:
 
 
 class Simple:
-    """Its ``scale`` tells versions apart; ``faulty`` ones raise, ``short`` ones forget a bed, ``strict`` ones want their own memory."""
+    """Its ``scale`` tells versions apart.
+
+    ``faulty`` ones raise, ``short`` ones forget a bed, ``strict`` ones want their own memory.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.scale = float(bundle.parameters.get("scale", 1.0))
