@@ -22,11 +22,29 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from contracts import codec
-from contracts.records import ActionKind, AlarmEvent, AlarmState, AlertAction, AlertTransition, ScoreFrame
-from contracts.topology import ALERT_ACTIONS, ALERTS, PARTITIONS, SCORES, partition_for
+from contracts.records import (
+    ActionKind,
+    AlarmEvent,
+    AlarmState,
+    AlertAction,
+    AlertTransition,
+    Record,
+    ScoreFrame,
+    Vital,
+)
+from contracts.topology import ALERT_ACTIONS, ALERTS, FORECASTS, PARTITIONS, SCORES, partition_for
 from infra.site import cache_dir
 from infra.stack import Stack
 from streams.feed.access import Role, Users
+from tests.unit.feed.outlook_records import (
+    VERSIONS,
+    advisory,
+    ahead,
+    forecast,
+    outlook,
+    source_of,
+    with_outlooks,
+)
 from tests.unit.feed.rig import CHANGE, Reader, scores, serve, transition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio]
@@ -47,6 +65,9 @@ class Log:
         for step in steps:
             for _ in range(times):
                 await self._producer.send_and_wait(ALERTS.name, codec.encode(step), key=step.alert_id.encode())
+
+    async def send(self, topic: str, key: str, record: Record) -> None:
+        await self._producer.send_and_wait(topic, codec.encode(record), key=key.encode())
 
     async def score(self, frame: ScoreFrame, at_ms: int | None = None) -> None:
         await self._producer.send_and_wait(
@@ -221,6 +242,46 @@ async def test_tiles_and_trends_of_the_last_minutes_are_back_after_a_restart(
         wall = (await client.get("/api/wall", params={"ward": ward})).json()
         assert [tile["bed"] for tile in wall["beds"]] == ["silent"]
         assert wall["beds"][0]["at_ms"] == began + 230_000
+
+
+async def test_what_the_models_say_reaches_the_page_with_its_age_and_its_grounds(
+    feed: FeedProcess, log: Log, ward: str
+) -> None:
+    at_ms, bed, alert_id = now(), "b1", uuid.uuid4().hex
+    async with feed.stream(ward) as reader, feed.client() as client:
+        await reader.next("wall")
+        await log.score(scores(ward, [bed], at_ms=at_ms, offset=40))
+        await log.score(with_outlooks(scores(ward, [], at_ms=at_ms, offset=40), outlook(bed, at_ms=at_ms)))
+        told = (await reader.next("outlook")).data
+        assert (told["ward"], told["beds"][0]["anomaly"]["score"]) == (ward, 0.12)
+        for offset, drift in ((40, -0.5), (41, -0.7), (42, -0.9)):
+            band = ahead(Vital.SPO2, drift=drift, below=0.62)
+            await log.send(FORECASTS.name, ward, forecast(ward, [bed], band, at_ms=at_ms + offset, offset=offset))
+        async with asyncio.timeout(10):
+            while True:
+                newest = (await client.get(f"/api/beds/{bed}/forecast", params={"ward": ward})).json()
+                if newest["now_ms"] == at_ms + 42:
+                    break
+                await asyncio.sleep(0.05)
+        assert (newest["stale"], newest["vitals"][0]["below"][-1]) == (False, 0.62)
+        await log.tell(advisory(alert_id, ward=ward, bed=bed, at_ms=at_ms, source=source_of(ward, 41)), times=2)
+        assert await reader.alarms(1) == [(alert_id, 0)]
+        why = (await client.get(f"/api/alerts/{alert_id}/why")).json()
+        (then,) = why["prediction"]["forecast"]["vitals"]
+        assert then["quantiles"] == [list(row) for row in ahead(Vital.SPO2, drift=-0.7).quantiles]
+        assert why["prediction"]["forecast"]["now_ms"] == at_ms + 41
+        assert (why["prediction"]["probability"], why["prediction"]["lead_s"]) == (0.62, 14_400)
+        assert (why["model"]["name"], why["model"]["version"]) == ("vitals_forecast", VERSIONS["vitals_forecast"])
+        assert (why["model"]["since"]["offset"], why["model"]["in_force"]) == (7, True)
+        assert "cannot be read here" in why["model"]["missing"]
+        assert "rule" in why
+    await feed.end(signal.SIGKILL)
+    await feed.start()
+    async with feed.client() as client:
+        wall = (await client.get("/api/wall", params={"ward": ward})).json()
+        assert [one["beds"][0]["bed"] for one in wall["outlooks"]] == [bed]
+        why = (await client.get(f"/api/alerts/{alert_id}/why")).json()
+        assert why["prediction"]["forecast"]["now_ms"] == at_ms + 41
 
 
 async def test_a_client_far_behind_is_served_from_the_log(
