@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -74,8 +75,9 @@ def figures(metrics: Mapping[str, Interval]) -> list[Table]:
 
 
 def words(metric: str) -> str:
-    """A metric's name for people: ``auroc_hypotension`` is "AUROC hypotension"."""
-    return " ".join(ACRONYMS.get(word, word) for word in metric.split("_"))
+    """A metric's name for people: ``auroc_hypotension`` is "AUROC hypotension"; ``at_1.2`` is a budget of alarms."""
+    named = " ".join(ACRONYMS.get(word, word) for word in metric.split("_"))
+    return re.sub(r"\bat (\d[\d.]*)", r"at \1 a day", named)
 
 
 def number(value: Cell) -> str:
@@ -83,9 +85,14 @@ def number(value: Cell) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        size = abs(value)
-        return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:.0f}"
+        return f"{value:g}" if value == round(value, 1) and abs(value) < 1000 else fixed(value)
     return f"{value:,}" if isinstance(value, int) else value
+
+
+def fixed(value: float) -> str:
+    """A figure's text, so that those of its kind stand under one another."""
+    size = abs(value)
+    return f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:.0f}"
 
 
 def _group(metric: str) -> str:
@@ -97,9 +104,9 @@ def _group(metric: str) -> str:
 
 def _row(base: str, found: Mapping[str, Interval], rivals: Iterable[str]) -> tuple[Cell, ...]:
     own = found.get("")
-    shown = (own.value, f"{number(own.low)} to {number(own.high)}", own.n) if own else (None, "–", None)
-    others = (found[rival].value if rival in found else None for rival in rivals)
-    return (words(base), shown[0], shown[1], *others, shown[2])
+    shown = (fixed(own.value), f"{fixed(own.low)} to {fixed(own.high)}", own.n) if own else (None, None, None)
+    others = (fixed(found[rival].value) if rival in found else None for rival in rivals)
+    return (words(base), *shown[:2], *others, shown[2])
 
 
 def _by_trust(evaluations: Mapping[str, Evaluation]) -> list[Evaluation]:
@@ -109,7 +116,7 @@ def _by_trust(evaluations: Mapping[str, Evaluation]) -> list[Evaluation]:
 
 def _judged(found: Evaluation) -> str:
     aim = {
-        "test": "No part of it was used for training, tuning or the choice of thresholds.",
+        "test": "None of its stays was used for training, tuning or the choice of thresholds.",
         "validation": "Training stopped, calibration and thresholds were chosen on it: these figures flatter.",
     }
     return f"{found.n:,} cases. {aim.get(found.split, '')}".strip()
@@ -122,9 +129,14 @@ def _figures(found: Evaluation) -> list[str]:
 def markdown(table: Table) -> str:
     """The table in Markdown, its title above it."""
     lines = [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |"]
-    lines += ["| --- " + "| ---: " * (len(table.columns) - 1) + "|"]
+    right = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    lines += ["".join("| ---: " if each else "| --- " for each in right) + "|"]
     lines += [f"| {' | '.join(number(cell) for cell in row)} |" for row in table.rows]
     return "\n".join(lines)
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, int | float) or (isinstance(cell, str) and cell.lstrip("-")[:1].isdigit())
 
 
 def _data(manifest: Manifest) -> str:

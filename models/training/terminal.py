@@ -43,6 +43,8 @@ def working() -> Iterator[tuple[Say, Progress]]:
     try:
         with contextlib.redirect_stdout(sys.stderr), bars:
             yield (lambda line: bars.console.print(line, soft_wrap=True)), progress
+            for step in steps.values():
+                bars.update(step, completed=bars.tasks[step].total)
     except ModuleNotFoundError as missing:
         needs_training(missing)
         raise

@@ -91,13 +91,23 @@ def test_a_baseline_stands_beside_what_it_is_a_baseline_of() -> None:
     tables = {table.title: table for table in cards.figures(METRICS)}
     finds = tables["What it finds"]
     assert finds.columns == ("figure", "value", "95 % interval", "NEWS2", "cases")
-    assert finds.rows == (("AUROC hypotension", 0.81, "0.790 to 0.830", 0.64, 5000),)
+    assert finds.rows == (("AUROC hypotension", "0.810", "0.790 to 0.830", "0.640", 5000),)
     assert {"Alarms", "Calibration", cards.OTHER} <= set(tables)
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.12345, "0.123"), (12.345, "12.3"), (12345.6, "12346"), (7, "7"), (5000, "5,000"), (None, "–"), ("x", "x")],
+    [
+        (0.12345, "0.123"),
+        (12.345, "12.3"),
+        (2.0, "2"),
+        (0.5, "0.5"),
+        (12345.6, "12346"),
+        (7, "7"),
+        (5000, "5,000"),
+        (None, "–"),
+        ("x", "x"),
+    ],
 )
 def test_a_number_is_shown_with_the_digits_it_is_worth(value: Any, shown: str) -> None:
     assert cards.number(value) == shown
