@@ -78,7 +78,7 @@ def evidence(registry: Registry, alarm: AlertTransition) -> dict[str, Any]:
         judged, patients = _judged(registry, bundle)
     except (Misconfigured, Poison, Transient, OSError) as gone:
         return told | {"missing": f"this version cannot be read here: {gone}"}
-    figures = figures_of(judged, kind_of(alarm.condition))
+    figures = figures_of(judged, kind_of(alarm.condition), alarm.lead_s)
     told |= {"made": bundle.manifest.made, "sha256": bundle.sha256, "data": [one.name for one in bundle.manifest.data]}
     told["figures"] = {name: msgspec.to_builtins(one) for name, one in figures.items()}
     words = calibration_words(figures, patients)
@@ -109,14 +109,18 @@ def _judged(registry: Registry, bundle: Bundle) -> tuple[Mapping[str, Interval],
     return metrics.get("validation", {}), "validation patients"
 
 
-def figures_of(metrics: Mapping[str, Interval], kind: Kind) -> dict[str, Interval]:
+def figures_of(metrics: Mapping[str, Interval], kind: Kind, lead_s: int | None = None) -> dict[str, Interval]:
     """The figures that speak of such warnings: ``ppv``, ``ppv_at`` a budget, ``ece``, ``auroc``, ``coverage``.
 
-    A figure of this very warning goes before one of the vital or risk, and that before one of the whole model.
+    A figure of this very warning and lead goes before one of the vital or risk, and that before the whole model's.
     """
+    ahead = f"{round((lead_s or 14_400) / 3600)}h"
+    below = "below" if kind.side == "low" else "above"
     subjects = {
         "risk": (f"risk_{kind.risk}", kind.risk),
-        "forecast": (f"forecast_{kind.vital}_{kind.side}", f"{kind.vital}_{kind.side}", str(kind.vital), "forecast"),
+        "forecast": tuple(
+            f"{kind.vital}{side}{lead}" for side in (f"_{below}", f"_{kind.side}", "") for lead in (f"_{ahead}", "")
+        ),
         "anomaly": ("anomaly",),
     }[kind.kind]
     found: dict[str, Interval] = {}

@@ -12,7 +12,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from contracts import codec
-from contracts.records import BedForecast, BedOutlook, Driver, ModelInForce, Record, Risk, ScoreFrame, SourceOffset
+from contracts.records import (
+    BedForecast,
+    BedOutlook,
+    Driver,
+    ModelInForce,
+    Record,
+    Risk,
+    ScoreFrame,
+    SourceOffset,
+    Vital,
+)
 from models.ports import DETERIORATION
 
 STALE_MS: Final = 60_000
@@ -32,9 +42,40 @@ class Outlook(NamedTuple):
     data: bytes
     changed: int
     seen: BedOutlook
-    risks: tuple[Risk, ...]
     now_ms: int
     risks_ms: int
+
+
+class _Driver(msgspec.Struct, frozen=True):
+    vital: Vital | None
+    what: str
+    share: float
+
+
+class _Anomaly(msgspec.Struct, frozen=True):
+    score: float
+    learning: bool
+    baseline_s: int
+    drivers: tuple[_Driver, ...]
+    drift: tuple[Vital, ...]
+
+
+class _Risk(msgspec.Struct, frozen=True):
+    name: str
+    probability: float
+    horizon_s: int
+    known: float
+    drivers: tuple[_Driver, ...]
+
+
+class _Outlook(msgspec.Struct, frozen=True):
+    """As clients see it: a record's fields at their default do not travel, these do."""
+
+    bed: str
+    patient: str
+    at_ms: int
+    anomaly: _Anomaly | None
+    risks: tuple[_Risk, ...]
 
 
 class _Round(NamedTuple):
@@ -63,8 +104,9 @@ class Outlooks:
         for outlook in frame.outlooks:
             key = frame.ward, outlook.bed
             risks, risks_ms = self._risks(key, outlook, frame.now_ms, asked)
-            data = _encoder.encode(outlook_shown(outlook, frame.now_ms, risks, risks_ms))
-            self.beds[key] = Outlook(data, changed, outlook, risks, frame.now_ms, risks_ms)
+            outlook = outlook if risks is outlook.risks else msgspec.structs.replace(outlook, risks=risks)
+            data = outlook_shown(outlook, frame.now_ms, risks_ms)
+            self.beds[key] = Outlook(data, changed, outlook, frame.now_ms, risks_ms)
             told.append(data)
         return self._event(frame.ward, told)
 
@@ -103,7 +145,7 @@ class Outlooks:
         kept = before is not None and before.seen.patient == outlook.patient and not asked
         if before is None or not kept or now_ms - before.risks_ms > RISKS_KEPT_MS:
             return outlook.risks, now_ms
-        return before.risks, before.risks_ms
+        return before.seen.risks, before.risks_ms
 
     def _by_ward(self, position: int, ward: str | None) -> dict[str, list[bytes]]:
         found: dict[str, list[bytes]] = {}
@@ -195,35 +237,10 @@ def forecasts_in(raw: bytes | None) -> Told:
     return Told(heads.ward, heads.now_ms, heads.models, found)
 
 
-def outlook_shown(outlook: BedOutlook, now_ms: int, risks: Sequence[Risk], risks_ms: int) -> dict[str, Any]:
-    """An outlook with every field there, and the log time from which its age counts."""
-    anomaly = outlook.anomaly
-    return {
-        "bed": outlook.bed,
-        "patient": outlook.patient,
-        "at_ms": outlook.at_ms,
-        "now_ms": now_ms,
-        "risks_ms": risks_ms,
-        "anomaly": None
-        if anomaly is None
-        else {
-            "score": anomaly.score,
-            "learning": anomaly.learning,
-            "baseline_s": anomaly.baseline_s,
-            "drivers": drivers_shown(anomaly.drivers),
-            "drift": anomaly.drift,
-        },
-        "risks": [
-            {
-                "name": risk.name,
-                "probability": risk.probability,
-                "horizon_s": risk.horizon_s,
-                "known": risk.known,
-                "drivers": drivers_shown(risk.drivers),
-            }
-            for risk in risks
-        ],
-    }
+def outlook_shown(outlook: BedOutlook, now_ms: int, risks_ms: int) -> bytes:
+    """An outlook as JSON with every field there, and the log times from which the ages of its parts count."""
+    whole = _encoder.encode(msgspec.convert(outlook, _Outlook, from_attributes=True))
+    return b'%s,"now_ms":%d,"risks_ms":%d}' % (whole[:-1], now_ms, risks_ms)
 
 
 def forecast_shown(forecast: Forecast) -> dict[str, Any]:

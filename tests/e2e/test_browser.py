@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -16,31 +15,20 @@ from typing import Final
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from contracts.errors import WardError
 from contracts.records import SCHEMA_VERSION, BedReadings, Reading, Source, Vital, VitalsFrame
-from infra.site import CHECKOUT, cache_dir
+from infra.site import cache_dir
 from infra.stack import Stack
 from producers.publish import Publisher
 from streams.feed.access import Role, Users
+from tests.e2e.wall import IN_CI, THEMES, chromium, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
-IN_CI: Final = os.environ.get("CI", "").lower() in ("1", "true", "yes")
-ARTEFACTS: Final = CHECKOUT / "test-artefacts"
 WARD: Final = "W1"
-THEMES: Final = ("dark", "light", "contrast")
 REALARM_S: Final = 12
-ARGS: Final = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 FAST_POLICY: Final = (
     ("realarm_after_s = 120.0", f"realarm_after_s = {REALARM_S}.0"),
     ("delay_s = 15.0\nextreme_delay_s = 8.0", "delay_s = 2.0\nextreme_delay_s = 2.0"),  # of SpO2
@@ -140,18 +128,9 @@ def url(wall_stack: Stack, gateway: Gateway) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Real Chromium. Not there: fails in CI, skips elsewhere by name."""
-    program = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    if program is None:
-        if IN_CI:
-            pytest.fail("chromium is missing; .ci/run installs it")
-        pytest.skip("chromium is not installed: install it with the system's packages")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=ARGS)
-        yield chromium
-        chromium.close()
+    """Real Chromium."""
+    with chromium() as made:
+        yield made
 
 
 @pytest.fixture
@@ -178,7 +157,8 @@ def calm(gateway: Gateway, url: str) -> Iterator[None]:
         client.get("/")
         waiting = threading.Event()
         for attempt in range(60):
-            alarms = client.get("/api/wall").json()["alarms"]
+            wall = client.get("/api/wall").json()
+            alarms = [alarm for alarm in wall["alarms"] if alarm["category"] != "advisory"]
             if not alarms:
                 return
             for alarm in alarms:
@@ -188,12 +168,6 @@ def calm(gateway: Gateway, url: str) -> Iterator[None]:
                     client.post("/api/actions", json=action, headers={"X-Ward": "1"}).raise_for_status()
             waiting.wait(0.5)
         pytest.fail("alarms stay open although everybody is well")
-
-
-def picture(page: Page, name: str) -> None:
-    """Keeps a screenshot as a test artefact."""
-    ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / f"{name}.png")
 
 
 def tile(page: Page, bed: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,14 +11,13 @@ import httpx
 import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from contracts.errors import WardError
 from contracts.records import AlarmEvent, AlarmState, AlertTransition
 from infra.site import cache_dir
 from infra.stack import Stack
-from tests.e2e.test_browser import ARGS, IN_CI, THEMES
-from tests.e2e.wall import Ward, now_ms, picture
+from tests.e2e.wall import IN_CI, THEMES, Ward, chromium, now_ms, picture
 from tests.unit.feed.outlook_records import VERSIONS, advisory, outlook
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
@@ -59,23 +57,16 @@ def url(stack: Stack, ward: Ward) -> str:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Real Chromium. Not there: fails in CI, skips elsewhere by name."""
-    program = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
-    if program is None:
-        if IN_CI:
-            pytest.fail("chromium is missing; .ci/run installs it")
-        pytest.skip("chromium is not installed: install it with the system's packages")
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=program, args=ARGS)
+def browser() -> Iterator[Browser]:
+    """Real Chromium."""
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
-def page(chromium: Browser, url: str) -> Iterator[Page]:
+def page(browser: Browser, url: str) -> Iterator[Page]:
     """A wall at 1920x1080, live; what the page complains of fails the test."""
-    page = chromium.new_page(viewport={"width": 1920, "height": 1080})
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url)
@@ -120,7 +111,7 @@ def test_an_opened_bed_shows_the_forecast_as_a_band_and_says_whose_it_is(page: P
     page.keyboard.press("Enter")
     expect(panel.locator(".numbers tbody tr")).to_have_count(27)
     expect(panel.locator('tr[data-risk="hypotension"]')).to_contain_text("83 %")
-    expect(panel.locator('section[data-part="anomaly"]')).to_contain_text("Heart rate: level 134, usually 82")
+    expect(panel.locator('section[data-part="anomaly"]')).to_contain_text("Heart rate 134, usually 82")
     expect(panel.locator('section[data-part="anomaly"]')).to_contain_text("Baseline: 1.5 h of this patient learned")
     picture(page, "outlook-bed")
 
@@ -154,7 +145,7 @@ def test_an_advisory_stands_apart_makes_no_sound_and_is_acknowledged_by_keyboard
         expect(mine).to_have_attribute("aria-posinset", "1", timeout=15_000)  # all else is equal on this ward
         mine.focus()
         page.keyboard.press("Enter")
-        expect(page.locator("#panel .advice .alarm-row")).to_contain_text("SpO2 may fall <90 within 4 h (62 %)")
+        expect(page.locator("#panel .advice .alarm-row")).to_contain_text("SpO2 <90 likely within 4 h (62 %)")
         picture(page, "advisory-raised")
         with page.expect_request("**/api/actions") as asked:
             page.keyboard.press("a")
@@ -178,7 +169,7 @@ def test_why_names_the_model_its_grounds_and_the_band_of_that_moment(page: Page,
         expect(model).to_contain_text(f"vitals_forecast@{VERSIONS['vitals_forecast']}", timeout=20_000)
         expect(model).to_contain_text(re.compile(r"Since recordpatient_vitals / \d+ / 7"))
         expect(model.locator(".calibration")).to_contain_text("How often such warnings came true cannot be told")
-        expect(panel).to_contain_text("Oxygen saturation: falling 1.2 an hour")
+        expect(panel).to_contain_text("SpO2 93, falling 1.2/h")
         expect(panel).to_contain_text("in 6 h 89–96 (90 %) · below 90: 34 %")
         expect(panel).to_contain_text(NOT_A_DEVICE)
         expect(panel.locator(".chart canvas")).to_be_visible()
@@ -193,8 +184,8 @@ def test_why_names_the_model_its_grounds_and_the_band_of_that_moment(page: Page,
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_axe_finds_nothing_to_complain_of_in_predictions(chromium: Browser, url: str, ward: Ward, theme: str) -> None:
-    page = chromium.new_page(viewport={"width": 1920, "height": 1080}, reduced_motion="reduce")
+def test_axe_finds_nothing_to_complain_of_in_predictions(browser: Browser, url: str, ward: Ward, theme: str) -> None:
+    page = browser.new_page(viewport={"width": 1920, "height": 1080}, reduced_motion="reduce")
     page.add_init_script(f"localStorage.setItem('ward.theme', '{theme}')")
     steps = [raised(ward, 10 + THEMES.index(theme), bed) for bed in ("W7-04", "W7-05")]
     ward.outlooks["W7-05"] = outlook("W7-05", score=0.94)

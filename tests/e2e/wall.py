@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
-from playwright.sync_api import Page
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from contracts import codec
 from contracts.records import AlertTransition, BedOutlook, Engine, Record, ScoreFrame, Vital, VitalForecast
 from contracts.topology import ALERTS, FORECASTS, SCORES
 from infra.site import CHECKOUT
-from tests.unit.feed.outlook_records import MINUTES_S, NORMAL, ahead, forecast, outlook, risk, source_of, with_outlooks
+from tests.unit.feed.outlook_records import MINUTES_S, ahead, forecast, outlook, risk, source_of, with_outlooks
 from tests.unit.feed.rig import scores
 
 ARTEFACTS: Final = CHECKOUT / "test-artefacts"
+IN_CI: Final = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+THEMES: Final = ("dark", "light", "contrast")
+ARGS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 ROUND_S: Final = 5
 OLD_MS: Final = 57_000
 """How old the only words on the forgotten bed are at the start: stale a few seconds later."""
@@ -31,6 +47,21 @@ def picture(page: Page, name: str) -> None:
     """Keeps a screenshot as a test artefact."""
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Real Chromium. Not there: fails in CI, skips elsewhere by name."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        if IN_CI:
+            pytest.fail("chromium is missing; .ci/run installs it")
+        pytest.skip("chromium is not installed: install it with the system's packages")
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=program, args=ARGS)
+        yield made
+        made.close()
 
 
 class Ward(threading.Thread):
@@ -139,6 +170,3 @@ def vitals() -> tuple[VitalForecast, ...]:
         ahead(Vital.MEAN_PRESSURE, drift=-2.0, below=0.1, above=0.01),
         ahead(Vital.TEMPERATURE, below=0.01, above=0.02),
     )
-
-
-__all__ = ["ARTEFACTS", "NORMAL", "ROUND_S", "Ward", "now_ms", "picture", "vitals"]

@@ -58,8 +58,8 @@ def outlook(
 ) -> BedOutlook:
     """Of a bed of whom all is known."""
     drivers = (
-        Driver(what="level 134, usually 82", share=0.71, vital=Vital.HEART_RATE),
-        Driver(what="spread 9, usually 3", share=0.22, vital=Vital.RESPIRATION),
+        Driver(what="heart rate 134, usually 82", share=0.71, vital=Vital.HEART_RATE),
+        Driver(what="respiration 22, more variable than usual", share=0.22, vital=Vital.RESPIRATION),
     )
     anomaly = Anomaly(score=score, learning=True, baseline_s=5400, drivers=drivers)
     if risks is None:
@@ -71,9 +71,9 @@ def outlook(
 def risk(name: str, probability: float, *, horizon_s: int = 14_400, known: float = 0.83) -> Risk:
     """With two drivers."""
     drivers = (
-        Driver(what="last 92", share=0.5, vital=Vital.SYSTOLIC),
-        Driver(what="age 81 years", share=0.2),
-        Driver(what="falling 12 an hour", share=-0.1, vital=Vital.MEAN_PRESSURE),
+        Driver(what="SBP 92, falling 6/h", share=0.5, vital=Vital.SYSTOLIC),
+        Driver(what="age 81", share=0.2),
+        Driver(what="MAP 71, falling 4/h", share=-0.1, vital=Vital.MEAN_PRESSURE),
     )
     return Risk(name=name, probability=probability, horizon_s=horizon_s, known=known, drivers=drivers)
 
@@ -136,7 +136,7 @@ def advisory(alert_id: str, seq: int = 0, *, ward: str = "W1", bed: str = "W1-01
         "condition": "forecast_spo2_low",
         "category": Category.ADVISORY,
         "priority": Priority.LOW,
-        "message": "SpO2 may fall <90 within 4 h (62 %)",
+        "message": "SpO2 <90 likely within 4 h (62 %)",
         "vital": Vital.SPO2,
         "value": 93.0,
         "limit": 90.0,
@@ -145,8 +145,8 @@ def advisory(alert_id: str, seq: int = 0, *, ward: str = "W1", bed: str = "W1-01
         "probability": 0.62,
         "lead_s": 14_400,
         "drivers": (
-            Driver(what="falling 1.2 an hour", share=0.6, vital=Vital.SPO2),
-            Driver(what="level 26, usually 17", share=0.3, vital=Vital.RESPIRATION),
+            Driver(what="SpO2 93, falling 1.2/h", share=0.6, vital=Vital.SPO2),
+            Driver(what="respiration 26, usually 17", share=0.3, vital=Vital.RESPIRATION),
         ),
     }
     return transition(alert_id, seq, ward=ward, bed=bed, **(fields | changes))

@@ -68,16 +68,16 @@ def test_risks_stand_until_the_next_round_of_risks_and_no_longer() -> None:
     outlooks.take(spoken(), 1)
     outlooks.take(spoken(now_ms=T0 + 10_000, risks=()), 2)
     kept = outlooks.beds["W1", "b"]
-    assert ([one.name for one in kept.risks], kept.risks_ms) == (["hypotension", "desaturation", "death"], T0)
+    assert ([one.name for one in kept.seen.risks], kept.risks_ms) == (["hypotension", "desaturation", "death"], T0)
     outlooks.take(spoken(now_ms=T0 + RISKS_KEPT_MS + 1, risks=()), 3)
-    assert outlooks.beds["W1", "b"].risks == ()
+    assert outlooks.beds["W1", "b"].seen.risks == ()
 
 
 def test_risks_are_never_those_of_the_patient_before() -> None:
     outlooks = Outlooks()
     outlooks.take(spoken(), 1)
     outlooks.take(spoken(now_ms=T0 + 10_000, risks=(), patient="p-new"), 2)
-    assert outlooks.beds["W1", "b"].risks == ()
+    assert outlooks.beds["W1", "b"].seen.risks == ()
 
 
 def test_a_risk_that_a_round_leaves_out_is_gone_at_once() -> None:
@@ -86,7 +86,7 @@ def test_a_risk_that_a_round_leaves_out_is_gone_at_once() -> None:
     outlooks.take(with_outlooks(scores("W1", ["a", "b"]), *beds), 1)
     later = [outlook("a", risks=()), outlook("b", risks=())]
     outlooks.take(with_outlooks(scores("W1", ["a", "b"], at_ms=T0 + 60_000), *later), 2)
-    assert outlooks.beds["W1", "b"].risks == ()
+    assert outlooks.beds["W1", "b"].seen.risks == ()
 
 
 def test_who_lags_gets_the_newest_outlooks_of_the_wards_that_spoke_meanwhile() -> None:
@@ -150,7 +150,9 @@ def test_the_words_of_a_calibration_are_the_nearest_figures_that_there_are() -> 
         "ece_hypotension": Interval(0.021, 0.01, 0.03, 900),
         "ece_desaturation": Interval(0.004, 0.003, 0.006, 900),
         "ppv_at_0.5": Interval(0.4, 0.3, 0.5, 900),
-        "coverage_spo2": Interval(0.9, 0.89, 0.91, 900),
+        "coverage_spo2_4h": Interval(0.9, 0.89, 0.91, 900),
+        "coverage_spo2_1h": Interval(0.92, 0.89, 0.93, 900),
+        "ece_spo2_below_4h": Interval(0.011, 0.01, 0.012, 900),
     }
     assert calibration_words(figures_of(metrics, kind_of("risk_hypotension"))) == (
         "Of such warnings, 23 in 100 came true on test patients (95 % interval 20 to 27). "
@@ -160,9 +162,11 @@ def test_the_words_of_a_calibration_are_the_nearest_figures_that_there_are() -> 
         "Set to warn 0.5 times a patient-day, 40 in 100 of this model's warnings came true on validation patients "
         "(95 % interval 30 to 50). Its probabilities of this were off by 0.4 in 100 on average on validation patients."
     )
-    assert calibration_words(figures_of(metrics, kind_of("forecast_spo2_low"))) == (
+    assert calibration_words(figures_of(metrics, kind_of("forecast_spo2_low"), 14_400)) == (
+        "Its probabilities of this were off by 1.1 in 100 on average on test patients. "
         "90 in 100 of what came on test patients lay within its outer band."
     )
+    assert figures_of(metrics, kind_of("forecast_spo2_low"), 3600)["coverage"].value == 0.92
     assert calibration_words(figures_of({}, kind_of("anomaly"))) is None
 
 

@@ -124,7 +124,6 @@ export default {
   "anomaly.learning": "Baseline: {age} of this patient learned so far, and learning on.",
   "anomaly.frozen": "Baseline: {age} of this patient learned. Learning is paused while an alarm is active or values are not trusted.",
   "anomaly.drift": "The usual {vital} of this patient has changed.",
-  "driver.vital": "{vital}: {what}",
   "driver.none": "Nothing in particular drives it.",
   "driver.raises": "raises, {n} %",
   "driver.lowers": "lowers, {n} %",

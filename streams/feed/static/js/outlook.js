@@ -32,10 +32,8 @@ export function horizon(seconds) {
   return seconds < 3600 ? t("age.min", { n: Math.round(seconds / 60) }) : t("age.h", { n: Math.round(seconds / 360) / 10 });
 }
 
-/** What drove it, in words: Heart rate level 134, usually 82. */
-export function driverWords(driver) {
-  return driver.vital && known(`vital.${driver.vital}`) ? t("driver.vital", { vital: t(`vital.${driver.vital}`), what: driver.what }) : driver.what;
-}
+/** What drove it, as the model says it: heart rate 134, usually 82. */
+export const driverWords = ({ what }) => what[0].toUpperCase() + what.slice(1);
 
 /** anomaly, forecast or risk, and for a tile the few words of what it warns of. */
 export function adviceOf(alarm) {
