@@ -10,6 +10,7 @@ from msgspec import structs
 from contracts.errors import Poison
 from contracts.records import ActionKind
 from models.ward import state as states
+from models.ward.alarms import Alarm
 from tests.unit.models.bedside import Bedside
 
 
@@ -104,7 +105,7 @@ def test_what_an_older_core_wrote_is_read_with_the_fields_it_did_not_know_at_res
         "asked_ms",
         "risks_ms",
     )
-    assert states.Alarm.__struct_fields__[-2:] == ("escalation", "advice")
+    assert Alarm.__struct_fields__[-2:] == ("escalation", "advice")
     assert [vital.value for vital in states.VITALS] == [
         "heart_rate",
         "respiration",
