@@ -25,7 +25,7 @@ MINUTE_S: Final = 60
 HOURS: Final = 24
 RECORDING: Final = "recording"
 SIMULATION: Final = "simulation"
-PATIENTS_A_FRAME: Final = 50
+PATIENTS_A_FRAME: Final = 25
 PATIENTS_A_TICK: Final = 250
 """So many pasts are told a second, so that those of a large hospital do not stand before its first readings."""
 FINE_BEDS: Final = 1000
