@@ -88,6 +88,7 @@ def train(
     with _not_found("train"):
         recipe, registry = recipes.recipe(name), _registry()
         folder = _folder(data)
+        recipes.need_training()
         with working() as (say, progress):
             files, fields = recipe.train()(folder, seed, say, progress)
             fields = {"seed": seed, **fields}
@@ -129,6 +130,7 @@ def evaluate(
         recipe, registry = recipes.recipe(name), _registry()
         bundle = registry.load(name, model)
         folder = _folder(data)
+        recipes.need_training()
         with working() as (say, progress):
             found = shelf.belonging(recipe.evaluate()(folder, bundle, split, say, progress), bundle)
         further: dict[str, Any] = {}

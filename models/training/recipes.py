@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         ADULTS,
     ),
 }
-EXTRA: Final = frozenset({"tensorflow", "keras", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow", "scipy"})
+EXTRA: Final = ("tensorflow", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow")
 
 
 def recipe(name: str) -> Recipe:
@@ -116,19 +117,15 @@ def chosen(stays: Iterable[Stay], split: str | None) -> list[Stay]:
     return found
 
 
+def need_training() -> None:
+    """Raises Misconfigured with the fix where a library of the extra ``training`` is missing, before work is done."""
+    for library in EXTRA:
+        if importlib.util.find_spec(library) is None:
+            raise Misconfigured(
+                f"{library} is not installed: `./ward model train` and `evaluate` get it by themselves; "
+                "elsewhere pip install 'wardstream[training]'"
+            )
+
+
 def _found(module: str, function: str) -> Any:
-    try:
-        return getattr(importlib.import_module(module), function)
-    except ModuleNotFoundError as missing:
-        needs_training(missing)
-        raise
-
-
-def needs_training(missing: ModuleNotFoundError) -> None:
-    """Raises Misconfigured with the fix when what is missing comes with the extra ``training``."""
-    library = (missing.name or "").split(".")[0]
-    if library in EXTRA:
-        raise Misconfigured(
-            f"{library} is not installed: `./ward model train` and `evaluate` get it by themselves; "
-            "elsewhere pip install 'wardstream[training]'"
-        ) from missing
+    return getattr(importlib.import_module(module), function)

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.training import cards
 from models.training.evaluation import Evaluation
-from models.training.recipes import Progress, Say, needs_training
+from models.training.recipes import Progress, Say
 
 
 def lines(found: Evaluation) -> list[str]:
@@ -40,11 +40,7 @@ def working() -> Iterator[tuple[Say, Progress]]:
             steps[step] = bars.add_task(step, total=total)
         bars.update(steps[step], completed=done, total=total)
 
-    try:
-        with contextlib.redirect_stdout(sys.stderr), bars:
-            yield (lambda line: bars.console.print(line, soft_wrap=True)), progress
-            for step in steps.values():
-                bars.update(step, completed=bars.tasks[step].total)
-    except ModuleNotFoundError as missing:
-        needs_training(missing)
-        raise
+    with contextlib.redirect_stdout(sys.stderr), bars:
+        yield (lambda line: bars.console.print(line, soft_wrap=True)), progress
+        for step in steps.values():
+            bars.update(step, completed=bars.tasks[step].total)
