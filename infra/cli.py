@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "play": Command("producers.cli:app", "play real recordings"),
         "tail": Command("streams.cli:app", "alarms and scores, live in the terminal"),
         "acknowledge": Command("streams.cli:app", "acknowledge an alarm"),
+        "grafana": Command("infra.commands.grafana:app", "the monitoring wall: push the boards, playlist, check"),
         "dlq": Command("streams.cli:app", "records that could not be read: list, send again"),
         "user": Command("streams.feed.cli:app", "who may sign in to the feed: add, list, revoke"),
         "audit": Command("streams.feed.cli:app", "who did what at the feed, and whether that log is whole"),

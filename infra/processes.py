@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from contracts.errors import Misconfigured
-from infra.launch import hdfs, influx, kafka
+from infra.launch import grafana, hdfs, influx, kafka
 from infra.launch.probes import http_answers, page_has, points_flow
 from infra.site import Site
 
@@ -21,6 +21,11 @@ Profile = Literal["core", "demo"]
 
 def alive(_site: Site) -> str | None:
     """Health of a process that only has to run."""
+    return None
+
+
+def here() -> str | None:
+    """A process that runs anywhere."""
     return None
 
 
@@ -42,7 +47,8 @@ class Process:
     """One program. ``once`` runs to its end; every other one is started again whenever it ends.
 
     ``health`` answers None when well, else what is wrong. ``ready_s`` is how long a first start may take on a busy
-    machine. ``heap_mb`` bounds a Java heap. ``container`` is None where the official image does it itself.
+    machine. ``heap_mb`` bounds a Java heap. ``container`` is None where the official image does it itself. ``absent``
+    tells why it cannot run here and the fix, else None; whoever asks for an absent one by name is told.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Process:
     ready_s: float = 90.0
     stop_s: float = 10.0
     environ: Mapping[str, str] = field(default_factory=dict)
+    absent: Callable[[], str | None] = here
     container: Container | None = None
 
     @property
@@ -174,6 +181,17 @@ PROCESSES: Final[tuple[Process, ...]] = (
         ports=("sink_metrics",),
         container=OWN,
     ),
+    Process(
+        "grafana",
+        "the monitoring wall",
+        grafana.command,
+        grafana.health,
+        needs=("influx-setup",),
+        ports=("grafana",),
+        prepare=grafana.prepare,
+        absent=grafana.absent,
+        container=Container("grafana/grafana:11.6.0"),
+    ),
 )
 
 BY_NAME: Final[Mapping[str, Process]] = {process.name: process for process in PROCESSES}
@@ -184,14 +202,22 @@ PREFERRED_PORTS: Final = {"feed": 8800}
 def chosen(names: Iterable[str] | None = None, profile: Profile = "core") -> tuple[Process, ...]:
     """The named processes and all they need, in start order; without names, those of the profile.
 
-    The demo profile includes core. Raises Misconfigured for a name that is not in the table.
+    The demo profile includes core; what is absent here is left out. Raises Misconfigured for a name that is not in the
+    table, or of something that is absent.
     """
-    wanted = set(names) if names is not None else {p.name for p in PROCESSES if p.profile in ("core", profile)}
+    wanted = (
+        set(names)
+        if names is not None
+        else {p.name for p in PROCESSES if p.profile in ("core", profile) and p.absent() is None}
+    )
     if unknown := wanted - BY_NAME.keys():
         raise Misconfigured(f"no process {', '.join(sorted(unknown))}; there are {', '.join(BY_NAME)}")
     grown = set[str]()
     while grown != wanted:
         grown, wanted = wanted, wanted | {need for name in wanted for need in BY_NAME[name].needs}
+    for name in sorted(wanted):
+        if trouble := BY_NAME[name].absent():
+            raise Misconfigured(f"cannot start {name}: {trouble}")
     return in_order(wanted)
 
 

@@ -226,6 +226,8 @@ class Stack:
             state = "unhealthy" if detail else "healthy"
         elif wanted:
             state, detail = "restarting", f"ended with {row.last_exit}; see `ward logs {process.name}`"
+        else:
+            detail = process.absent()
         return ProcessState(
             name=process.name,
             state=state,

@@ -103,7 +103,7 @@ def _play(stack: Stack, began: float, duration: float | None, beds: int, told: t
         say("Ctrl-C stops it" if duration is None else f"it plays for {duration:.0f} s")
         told.wait(duration)
         played_s = time.monotonic() - played
-        rows = [row for row in stack.status() if row.name in BY_NAME]
+        rows = [row for row in stack.status() if row.name in BY_NAME and BY_NAME[row.name].absent() is None]
         stack.down(["recordings", "simulator"])
         until = measured.ends_once_taken(kafka, Settings().worker_group, DRAIN_S)
     finally:

@@ -39,6 +39,11 @@ def up(
         print_json({"healthy_after_s": took, "endpoints": stack.endpoints})
     else:
         say(f"up. The feed: {stack.site().url('feed')}" if "feed" in took else "up")
+        wall = BY_NAME["grafana"]
+        if "grafana" in took:
+            say(f"the monitoring wall: {stack.site().url('grafana')}")
+        elif names is None or not names:
+            say(f"no monitoring wall: {wall.absent()}")
 
 
 @app.command(epilog="Examples: ward down · ward down vitals")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts import metrics as m
 from contracts.topology import SCORES, VITALS
+from infra.dashboards.placing import WEBHOOK
 from infra.dashboards.spec import UID
 
 FOLDER: Final = "Ward alerts"
@@ -156,12 +157,12 @@ def provisioned() -> dict[str, Any]:
     }
 
 
-def contact_json() -> dict[str, Any]:
+def contact_json(webhook: str = WEBHOOK) -> dict[str, Any]:
     """Where alerts of the platform go: a webhook of the deployment's choice. No patient is named in any."""
     return {
         "uid": RECEIVER,
         "type": "webhook",
-        "settings": {"url": "$WARD_ALERT_WEBHOOK", "httpMethod": "POST"},
+        "settings": {"url": webhook, "httpMethod": "POST"},
         "disableResolveMessage": False,
     }
 

@@ -11,59 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from infra.dashboards import alerting, draw, spec
+from infra.dashboards import alerting, draw
 from infra.dashboards.boards import bed, burden, imaging, models, platform, ward
+from infra.dashboards.placing import FEED, PROVISIONING, data_source, providers
 from infra.dashboards.tokens import THEMES, Theme
-from infra.site import CHECKOUT
 
 BOARDS: Final = (ward.BOARD, bed.BOARD, burden.BOARD, imaging.BOARD, models.BOARD, platform.BOARD)
-FOLDERS: Final[dict[Theme, tuple[str, str]]] = {
-    "dark": ("ward-boards", "Ward wall"),
-    "light": ("ward-boards-light", "Ward wall, by day"),
-}
-"""A folder's uid and title; no title is that of a board in it, which Grafana 9.2 refuses."""
-PROVISIONING: Final = CHECKOUT / "infra" / "provisioning" / "grafana"
-FEED: Final = "http://127.0.0.1:8800"
-WHERE: Final = "/etc/ward/dashboards"
-"""Where compose mounts the boards."""
 
 
 def boards(theme: Theme, feed: str = FEED) -> list[dict[str, Any]]:
     """All boards of a theme."""
     return [draw.board_json(board, theme, feed) for board in BOARDS]
-
-
-def data_source() -> dict[str, Any]:
-    """InfluxQL over InfluxDB 1.8 or 2.x alike: the token goes in a header that both know."""
-    return {
-        "name": "Ward InfluxDB",
-        "uid": spec.UID,
-        "type": "influxdb",
-        "access": "proxy",
-        "url": "$WARD_INFLUX_URL",
-        "database": "ward",
-        "isDefault": True,
-        "editable": False,
-        "jsonData": {"dbName": "ward", "httpMode": "POST", "httpHeaderName1": "Authorization", "timeInterval": "1s"},
-        "secureJsonData": {"httpHeaderValue1": "Token $WARD_INFLUX_TOKEN"},
-    }
-
-
-def providers() -> list[dict[str, Any]]:
-    """Where Grafana finds the boards."""
-    return [
-        {
-            "name": f"ward-{theme}",
-            "folder": title,
-            "folderUid": folder,
-            "type": "file",
-            "disableDeletion": False,
-            "allowUiUpdates": False,
-            "updateIntervalSeconds": 30,
-            "options": {"path": f"$WARD_BOARDS/{theme}"},
-        }
-        for theme, (folder, title) in FOLDERS.items()
-    ]
 
 
 def files() -> dict[str, str]:

@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models import dashboard as dm
 from grafana_foundation_sdk.models import text as tm
 
+from infra.dashboards.placing import rotates
 from infra.dashboards.spec import UID, Ask, Board, Column, Steps, Tile, Variable
 from infra.dashboards.tokens import MARKS, Theme, colours
 from streams.sink.measurements import STATES
@@ -21,7 +22,6 @@ SCHEMA: Final = 37
 SOURCE: Final = dm.DataSourceRef(type_val="influxdb", uid=UID)
 EXPRESSION: Final = {"type": "__expr__", "uid": "__expr__"}
 NO_PAINT: Final = ("ground", "line")
-ROTATES: Final = "ward-wall"
 
 
 class Target:
@@ -55,7 +55,7 @@ def board_json(board: Board, theme: Theme, feed: str) -> dict[str, Any]:
     """The dashboard as Grafana reads it. ``feed`` is the address that its links lead to."""
     paint = colours(theme)
     title = board.title if theme == "dark" else f"{board.title}, {theme}"
-    tags = [*board.tags, theme] + ([f"{ROTATES}-{theme}"] if board.rotates else [])
+    tags = [*board.tags, theme] + ([rotates(theme)] if board.rotates else [])
     made = (
         dashboard.Dashboard(title)
         .uid(uid(board, theme))

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from infra.launch.hdfs import hdfs_site
+from infra.launch.influx import LATE, MEANS
 from infra.launch.kafka import properties
 from infra.processes import OWN, PORTS, PROCESSES, Process, alive
 from infra.site import CHECKOUT, Site, free_ports
@@ -140,3 +141,23 @@ def test_our_image_ships_every_package() -> None:
         assert f"COPY {package} {package}" in dockerfile
     assert re.search(r"^FROM python:\d+\.\d+\.\d+-", dockerfile, re.MULTILINE)
     assert "USER 10001" in dockerfile
+
+
+def test_grafana_finds_every_provisioned_file_where_it_looks() -> None:
+    folder = CHECKOUT / "infra" / "provisioning"
+    mounted = {service("grafana")["configs"][i]["source"] for i in range(len(service("grafana")["configs"]))}
+    files = {compose()["configs"][name]["file"] for name in mounted}
+    made = {str(path.relative_to(CHECKOUT)) for path in (folder / "grafana").rglob("*") if path.is_file()}
+    assert files == made
+    targets = {row["target"] for row in service("grafana")["configs"]}
+    boards = service("grafana")["environment"]["GRAFANA_BOARDS"]
+    assert {f"{boards}/{path.parent.name}/{path.name}" for path in folder.rglob("*.json")} < targets
+
+
+def test_both_influxdbs_keep_the_same_minutes() -> None:
+    script = (CHECKOUT / "infra" / "provisioning" / "influxdb" / "trend.sh").read_text()
+    listed = re.search(r"set: \[(.*)\]", script)
+    assert listed is not None
+    assert tuple(json.loads(f"[{listed[1]}]")) == MEANS
+    assert "365d" in script
+    assert f"-{LATE}" in script

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as dm
 
 from contracts.metrics import METRICS
-from infra.dashboards import alerting, build, draw, spec
+from infra.dashboards import alerting, build, draw, placing, spec
 from infra.dashboards.spec import Ask, Board, Tile
 from infra.dashboards.tokens import MARKS, THEMES, Theme, colours
 from infra.launch.influx import MEANS
@@ -157,7 +157,7 @@ def test_the_themes_differ_in_colours_and_addresses_only() -> None:
 def test_no_board_is_called_like_its_folder_and_titles_are_unique() -> None:
     titles = [d["title"] for d in DOCUMENTS.values()]
     assert len(titles) == len(set(titles))
-    assert not set(titles) & {title for _, title in build.FOLDERS.values()}
+    assert not set(titles) & {title for _, title in placing.FOLDERS.values()}
 
 
 def test_every_board_leads_to_the_feed_and_the_wall_rotates() -> None:
@@ -171,7 +171,7 @@ def test_the_data_source_and_boards_are_found_where_compose_and_up_put_them() ->
     assert source["uid"] == spec.UID
     assert source["secureJsonData"]["httpHeaderValue1"] == "Token $WARD_INFLUX_TOKEN"
     paths = [p["options"]["path"] for p in yaml.safe_load(build.files()["providers/ward.yaml"])["providers"]]
-    assert paths == [f"$WARD_BOARDS/{theme}" for theme in THEMES]
+    assert paths == [f"$GRAFANA_BOARDS/{theme}" for theme in THEMES]
 
 
 def test_rules_use_only_what_grafana_9_2_knows() -> None:

@@ -10,7 +10,7 @@ import pytest
 from contracts.errors import Misconfigured
 from contracts.topology import STEPS
 from infra.fetch.everything import ITEMS
-from infra.launch import hdfs, influx, kafka
+from infra.launch import grafana, hdfs, influx, kafka
 from infra.processes import BY_NAME, PORTS, PROCESSES, chosen
 from infra.site import LOOPBACK, Site, free_ports
 from infra.stack import _waves, _with_dependents
@@ -36,7 +36,7 @@ def test_a_process_comes_after_all_it_needs() -> None:
     for process in chosen(profile="demo"):
         assert set(process.needs) <= seen
         seen.add(process.name)
-    assert seen == BY_NAME.keys()
+    assert seen == {name for name, process in BY_NAME.items() if process.absent() is None}
 
 
 def test_a_name_brings_what_it_needs_and_an_unknown_one_is_refused() -> None:
@@ -71,9 +71,16 @@ def test_the_java_heaps_are_small() -> None:
 
 
 def test_every_address_in_every_configuration_is_loopback(site: Site) -> None:
-    text = "\n".join([*kafka.properties(site).values(), *hdfs.hdfs_site(site).values(), influx.configuration(site)])
+    text = "\n".join(
+        [
+            *kafka.properties(site).values(),
+            *hdfs.hdfs_site(site).values(),
+            influx.configuration(site),
+            grafana.configuration(site),
+        ]
+    )
     assert "0.0.0.0" not in text
     for port in PORTS:
         if port in ("feed", "vitals_metrics", "sink_metrics"):
             continue
-        assert f"{LOOPBACK}:{site.ports[port]}" in text
+        assert f"{LOOPBACK}:{site.ports[port]}" in text, port
