@@ -38,7 +38,7 @@ def with_figures(text: str, registry: Registry | None = None) -> str:
 
 
 def _model(registry: Registry, name: str) -> str:
-    """A shipped model in short: its figures on test stays, and where the rest is."""
+    """A shipped model in short: its tables on test stays, and where every figure is."""
     lines = [f"### {name}", "", f"{RECIPES[name].does[:1].upper()}{RECIPES[name].does[1:]}."]
     version = registry.aliases(name).champion
     if version is None:
@@ -51,7 +51,8 @@ def _model(registry: Registry, name: str) -> str:
     if judged is None:
         return "\n".join([*lines, "Not judged yet."])
     lines += [f"On `{judged.split}`, {judged.n:,} cases:", ""]
-    return "\n".join(lines) + "\n" + "\n\n".join(cards.markdown(table) for table in cards.figures(judged.metrics))
+    shown = judged.tables or cards.figures(judged.metrics)
+    return "\n".join(lines) + "\n" + "\n\n".join(cards.markdown(table) for table in shown)
 
 
 def main() -> int:
