@@ -100,6 +100,19 @@ def models(
     raise typer.Exit(runtimes.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench sink · ward bench sink --beds 1000 --json")
+def sink(
+    beds: Annotated[int, typer.Option(min=1000, max=10_000, help="The largest hospital.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """Points a second into a real InfluxDB, CPU a point of client and server, and a line against a Point()."""
+    from infra.bench import sink as points
+
+    report = points.measure([size for size in points.SIZES if size <= beds], say)
+    _print(report, points.lines(report), as_json)
+    raise typer.Exit(points.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())
