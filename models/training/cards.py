@@ -129,10 +129,14 @@ def _figures(found: Evaluation) -> list[str]:
 def markdown(table: Table) -> str:
     """The table in Markdown, its title above it."""
     lines = [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |"]
-    right = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
-    lines += ["".join("| ---: " if each else "| --- " for each in right) + "|"]
+    lines += ["".join("| ---: " if right else "| --- " for right in numeric(table)) + "|"]
     lines += [f"| {' | '.join(number(cell) for cell in row)} |" for row in table.rows]
     return "\n".join(lines)
+
+
+def numeric(table: Table) -> list[bool]:
+    """Of each column, whether it holds numbers, which are read from the right."""
+    return [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
 
 
 def _is_number(cell: Cell) -> bool:

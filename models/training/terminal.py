@@ -8,21 +8,28 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.training import cards
-from models.training.evaluation import Evaluation
+from models.training.evaluation import Evaluation, Table
 from models.training.recipes import Progress, Say
 
 
 def lines(found: Evaluation) -> list[str]:
-    """An evaluation in columns."""
+    """An evaluation in columns: the tables made for readers, remarks, then every figure."""
     result = [f"{found.model} {found.version} on {found.split}: {found.n:,} cases; 95 % intervals over patients"]
-    for table in (*cards.figures(found.metrics), *found.tables):
-        cells = [table.columns, *(tuple(cards.number(cell) for cell in row) for row in table.rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
-        result += ["", table.title]
-        for first, *rest in cells:
-            right = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-            result.append("  ".join(["", f"{first:{widths[0]}}", *right]).rstrip())
-    return [*result, "", *(f"- {note}" for note in found.notes), cards.WARNING]
+    for table in found.tables:
+        result += _columns(table)
+    result += ["", *(f"- {note}" for note in found.notes)] if found.notes else []
+    for table in cards.figures(found.metrics):
+        result += _columns(table)
+    return [*result, "", cards.WARNING]
+
+
+def _columns(table: Table) -> list[str]:
+    cells = [table.columns, *(tuple(cards.number(cell) for cell in row) for row in table.rows)]
+    forms = [
+        f"{'>' if right else '<'}{max(len(row[i]) for row in cells)}" for i, right in enumerate(cards.numeric(table))
+    ]
+    rows = ["  ".join(format(cell, form) for cell, form in zip(row, forms, strict=True)) for row in cells]
+    return ["", table.title, *(f"  {row}".rstrip() for row in rows)]
 
 
 @contextlib.contextmanager
