@@ -144,7 +144,7 @@ export class Chart {
     const time = { stroke: muted, font, grid, ticks: none, size: 18, gap: 2, ...(this.bands ? this.#aheadTicks() : this.#clockTicks()) };
     return {
       width, height,
-      padding: this.axes ? [6, this.bands ? 16 : 4, 0, 0] : [3, 1, 3, 1],
+      padding: this.axes ? [6, 16, 0, 0] : [3, 1, 3, 1],
       cursor: { show: false }, legend: { show: false }, select: { show: false },
       scales: { x: { time: false, range: () => this.span }, y: { range: () => this.range } },
       axes: this.axes ? [time, { stroke: muted, font, grid, ticks: none, size: 34, gap: 4, space: 26 }] : [none, none],

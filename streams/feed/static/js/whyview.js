@@ -46,7 +46,7 @@ function upTo(trend, endMs) {
 
 function seen(told, first, last, vital) {
   const unit = vital ? VITALS[vital].unit : "";
-  const say = (v) => (typeof v === "number" && vital ? `${figure(vital, v)} ${unit}` : v ?? null);
+  const say = (v) => (typeof v === "number" && vital ? `${figure(vital, v)} ${unit}` : isAdvisory(last) ? null : v ?? null);
   return h("dl", { class: "facts-grid" },
     ...fact("why.value", say(last.value)), ...fact("why.limit", say(last.limit)),
     ...fact("why.onset", clockTime(first.onset_ms)), ...fact("why.reading", last.reading_ms ? clockTime(last.reading_ms) : null),
