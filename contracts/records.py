@@ -333,7 +333,10 @@ class Risk(Record, frozen=True, kw_only=True):
 
 
 class BedOutlook(Record, frozen=True, kw_only=True):
-    """What the models make of one bed. ``at_ms``: event time of what they saw."""
+    """What the models make of one bed. ``at_ms``: event time of what they saw.
+
+    Risks are asked for less often than the rest: where there are none, the last ones stand.
+    """
 
     bed: str
     patient: str

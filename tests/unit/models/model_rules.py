@@ -130,6 +130,21 @@ def a_bed_is_alarming_from_the_first_breach_until_its_alarm_is_gone(lab: Lab) ->
     assert not any(ask.windows.alarming[0] for ask in technical.asked)
 
 
+@rule
+def a_broker_whose_clock_ran_ahead_does_not_stop_the_models(lab: Lab) -> None:
+    says = Saying()
+    ward = Beside(lab, says)
+    ward.live(0, 20)
+    for second in range(20, 60):
+        ward.tick(second + 3600)
+        ward.frame(second, {("B1", "p-1"): {"heart_rate": 90.0 + second % 3}}, append_s=3600)
+    ahead = len(says.asked)
+    ward.live(60, 200)
+    assert len(says.asked) >= ahead + 12, "not asked until the clock has caught up"
+    assert 77 < says.asked[-1].windows.minutes[0, -1, 0] < 81, "blind until the clock has caught up"
+    ward.restart()
+
+
 # -- what is known of patients ---------------------------------------------------------------------------------------
 
 

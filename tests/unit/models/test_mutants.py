@@ -301,6 +301,20 @@ MUTANTS: Final = (
         "models_are_asked_every_ten_seconds_and_about_risks_every_minute",
     ),
     Mutant(
+        "a clock that was put right stops the asking",
+        "state",
+        "asked_ms=state.asked_ms + by_ms if state.asked_ms else 0,",
+        "",
+        "a_broker_whose_clock_ran_ahead_does_not_stop_the_models",
+    ),
+    Mutant(
+        "a clock that was put right leaves the past in the future",
+        "state",
+        "        history=bed.history.rebased(by_ms) if bed.history.minute * MINUTE_MS > latest_ms else bed.history,\n",
+        "",
+        "a_broker_whose_clock_ran_ahead_does_not_stop_the_models",
+    ),
+    Mutant(
         "a bed that is gone is asked about",
         "asking",
         "now_ms - bed.heard_ms <= HEARD_MS",
