@@ -105,6 +105,7 @@ def test_an_opened_bed_shows_the_forecast_as_a_band_and_says_whose_it_is(page: P
     expect(rows.nth(2)).to_contain_text("persistence: the network has not been better lately")
     expect(rows.nth(3)).to_contain_text("SBP in 6 h")
     expect(rows.nth(0).locator("canvas")).to_be_visible()
+    expect(rows.nth(0).locator(".chart")).to_have_attribute("aria-label", re.compile(r"Forecast: in 6 h \d+–\d+"))
     expect(panel.locator("h3").nth(2)).to_have_text("Vital signs: last 10 minutes, and the hours ahead")
     expect(panel).to_contain_text(NOT_A_DEVICE)
     panel.locator("summary").focus()

@@ -18,7 +18,7 @@ from contracts import codec
 from contracts.records import AlertTransition, BedOutlook, Engine, Record, ScoreFrame, Vital, VitalForecast
 from contracts.topology import ALERTS, FORECASTS, SCORES
 from infra.site import CHECKOUT
-from tests.unit.feed.outlook_records import MINUTES_S, ahead, forecast, outlook, risk, source_of, with_outlooks
+from tests.unit.feed.outlook_records import HOURS_S, MINUTES_S, ahead, forecast, outlook, risk, source_of, with_outlooks
 from tests.unit.feed.rig import scores
 
 ARTEFACTS: Final = CHECKOUT / "test-artefacts"
@@ -165,7 +165,8 @@ def vitals() -> tuple[VitalForecast, ...]:
         ahead(Vital.HEART_RATE, drift=2.0, below=0.01, above=0.09),
         ahead(Vital.SPO2, MINUTES_S, drift=-0.5, below=0.08),
         ahead(Vital.SPO2, drift=-0.6, below=0.34),
-        ahead(Vital.RESPIRATION, engine=Engine.PERSISTENCE, below=0.01, above=0.03),
+        ahead(Vital.RESPIRATION, HOURS_S[:1], below=0.01, above=0.02),
+        ahead(Vital.RESPIRATION, HOURS_S[1:], engine=Engine.PERSISTENCE, below=0.01, above=0.03),
         ahead(Vital.SYSTOLIC, drift=-3.0, below=0.12, above=0.01),
         ahead(Vital.MEAN_PRESSURE, drift=-2.0, below=0.1, above=0.01),
         ahead(Vital.TEMPERATURE, below=0.01, above=0.02),

@@ -62,6 +62,16 @@ export function pick(levels) {
 /** Where a moment ahead stands on the chart: by the square root of time, so that minutes and hours both have room. */
 export const placed = (seconds, furthest) => AHEAD * Math.sqrt(Math.max(0, seconds) / furthest);
 
+/** Neighbouring points of one engine: it may change from one horizon to the next. */
+function runs(points) {
+  const found = [];
+  for (const point of points) {
+    if (found.at(-1)?.[0].engine === point.engine) found.at(-1).push(point);
+    else found.push([point]);
+  }
+  return found;
+}
+
 /**
  * The bands of the vitals of one chart: {furthest, ticks: [seconds], parts: [{vital, engine, xs, rows}]}.
  * `fromMs` is the chart's now; `anchors` gives the last measured value of a vital, from which its band is drawn.
@@ -73,15 +83,17 @@ export function bandsOf(told, vitals, fromMs, anchors) {
   const furthest = Math.max(...mine.flatMap((one) => one.horizons_s)) + Math.max(0, lag);
   const at = pick(told.levels);
   const parts = [];
+  const wanted = [at.low, at.innerLow, at.median, at.innerHigh, at.high];
   for (const vital of vitals) {
-    const ordered = mine.filter((one) => one.vital === vital).sort((a, b) => a.horizons_s[0] - b.horizons_s[0]);
+    const points = mine.filter((one) => one.vital === vital)
+      .flatMap((one) => one.horizons_s.map((s, n) => ({ engine: one.engine, x: placed(s + lag, furthest), row: wanted.map((i) => one.quantiles[n][i]) })))
+      .sort((a, b) => a.x - b.x);
     const anchor = anchors[vital];
     let before = typeof anchor === "number" ? { x: 0, row: Array(5).fill(anchor) } : null;
-    for (const one of ordered) {
-      const points = one.horizons_s.map((s, n) => ({ x: placed(s + lag, furthest), row: [at.low, at.innerLow, at.median, at.innerHigh, at.high].map((i) => one.quantiles[n][i]) }));
-      const all = before ? [before, ...points] : points;
-      parts.push({ vital, engine: one.engine, from: before ? 1 : 0, xs: all.map((p) => p.x), rows: all.map((p) => p.row) });
-      before = points.at(-1);
+    for (const run of runs(points)) {
+      const all = before ? [before, ...run] : run;
+      parts.push({ vital, engine: run[0].engine, xs: all.map((p) => p.x), rows: all.map((p) => p.row) });
+      before = run.at(-1);
     }
   }
   const ticks = [...new Set(mine.flatMap((one) => one.horizons_s))].sort((a, b) => a - b);

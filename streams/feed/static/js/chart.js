@@ -1,5 +1,5 @@
 /** One chart by uPlot: ten minutes of a vital with its limits, and where there is a forecast, its band beyond "now". */
-import { AHEAD, bandsOf, placed } from "./bands.js";
+import { AHEAD, aheadWords, bandsOf, placed } from "./bands.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { horizon } from "./outlook.js";
@@ -89,7 +89,7 @@ export class Chart {
     this.span = [-SPAN_S, this.bands ? AHEAD : 0];
     this.#show(this.#columns(data.t_ms, lists), width, height);
     this.box.setAttribute("role", "img");
-    this.box.setAttribute("aria-label", this.#words(lists[0], kind));
+    this.box.setAttribute("aria-label", this.#words(lists[0], kind, told));
   }
 
   #show(columns, width, height) {
@@ -126,13 +126,14 @@ export class Chart {
     this.box.replaceChildren(h("div", { class: "none", text: this.axes ? words : "" }));
   }
 
-  #words(list, { unit }) {
+  #words(list, { unit }, told) {
     const vital = this.vitals[0];
+    const ahead = this.bands ? ` ${t("ahead.label", { words: aheadWords(told, vital, this.limits) })}` : "";
     const seen = list.filter((v) => typeof v === "number");
-    if (!seen.length) return t("strip.none");
+    if (!seen.length) return t("strip.none") + ahead;
     const say = (v) => figure(vital, v);
     return t("strip.label", { vital: t(`vital.${vital}`), first: say(seen[0]), last: say(seen.at(-1)),
-      min: say(Math.min(...seen)), max: say(Math.max(...seen)), unit });
+      min: say(Math.min(...seen)), max: say(Math.max(...seen)), unit }) + ahead;
   }
 
   #options(width, height) {
