@@ -86,8 +86,8 @@ class Ward(threading.Thread):
         """Until ``stop``."""
         before = now_ms() - OLD_MS
         self.send(self.scored(before))
-        self.send(self.advised(before, self.beds))
-        self.send(forecast(self.ward, self.beds, *vitals(), at_ms=before, offset=self._offset))
+        self.send(self.advised(before, [self.forgotten]))
+        self.send(forecast(self.ward, [self.forgotten], *vitals(), at_ms=before, offset=self._offset))
         while not self._ending.is_set():
             self.tick()
             self._ending.wait(1.0)
@@ -103,7 +103,7 @@ class Ward(threading.Thread):
         at_ms, heard = now_ms(), [bed for bed in self.beds if bed != self.forgotten]
         self._offset += 1
         self.send(self.scored(at_ms))
-        if self._offset % ROUND_S == 0:
+        if self._offset % ROUND_S == 1:
             self.send(self.advised(at_ms, heard))
             self.send(forecast(self.ward, heard, *vitals(), at_ms=at_ms, offset=self._offset))
 

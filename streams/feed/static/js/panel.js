@@ -106,10 +106,12 @@ export class Panel extends EventTarget {
     this.#newsTable(bed);
     const told = this.forecasts.of(bed, nowMs);
     this.#outlook(bed, told, nowMs);
-    if (now || performance.now() - this.drawnAt > CHART_EVERY_MS) {
+    const age = ageOf(told, nowMs).state;
+    if (now || age !== this.drawnAs || performance.now() - this.drawnAt > CHART_EVERY_MS) {
       this.drawnAt = performance.now();
+      this.drawnAs = age;
       const data = this.trends.of(bed);
-      const current = ageOf(told, nowMs).state === "now" ? told : null;
+      const current = age === "now" ? told : null;
       for (const chart of this.charts) chart.draw(data, bed.tile.at_ms || nowMs, current);
     }
   }
