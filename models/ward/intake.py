@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS, PLAUSIBLE
-from contracts.records import AlarmState, BedReadings, News2, Quality, Reading, Source, Tag, Vital
+from contracts.records import AlarmState, BedReadings, Category, News2, Quality, Reading, Source, Tag, Vital
 from models.vitals.history import CHANNEL, MINUTE_MS, History
 from models.ward.alarmbook import AlarmBook
 from models.ward.alarms import Alarm
@@ -30,6 +30,7 @@ _TAKEN: Final = frozenset({Quality.MEASURED, Quality.NO_SIGNAL})
 # the members that the hot path names, without the way through their class
 _OK: Final = Tag.OK
 _CLOCK_SUSPECT: Final = Tag.CLOCK_SUSPECT
+_ADVISORY: Final = Category.ADVISORY
 _MEASURING: Final = Quality.MEASURING
 _NO_VALUE: Final = Quality.NO_SIGNAL
 _CUFF: Final = Source.CUFF
@@ -61,7 +62,7 @@ def absorb(book: AlarmBook, bed: BedState, incoming: BedReadings, frame_ms: int)
         bed.duplicates,
         bed.cuff_from_ms,
         bed.cuff_until_ms,
-        calm=not bed.alarms,
+        calm=_is_calm(bed.alarms),
         history=bed.history,
     )
     newest_ms = intake.take(incoming.readings, frame_ms, skewed)
@@ -102,6 +103,11 @@ def absorb(book: AlarmBook, bed: BedState, incoming: BedReadings, frame_ms: int)
     return after, judge_news2(book, after, rules)
 
 
+def _is_calm(alarms: dict[str, Alarm]) -> bool:
+    """Whether no reading can end or worsen any of them."""
+    return not alarms or all(alarm.category is _ADVISORY for alarm in alarms.values())
+
+
 def _judge_clock(
     rulebook: Rulebook, bed: BedState, incoming: BedReadings, frame_ms: int, now_ms: int
 ) -> tuple[int, int, int, int, bool]:
@@ -133,7 +139,7 @@ class _Intake(msgspec.Struct, gc=False):
     """One bed while its readings are taken in.
 
     ``known`` are the vitals that were judged before, ``found`` the places of those to be judged, ``calm`` whether
-    there is nothing to judge: no alarm and every value inside its limits.
+    there is nothing to judge: no alarm but advisories, and every value inside its limits.
     """
 
     book: AlarmBook
@@ -301,7 +307,7 @@ class _Intake(msgspec.Struct, gc=False):
             so_far = msgspec.structs.replace(self.bed, alarms=self.alarms, ended=self.ended)
             judge_vitals(self.book, so_far, self.rules, self.vitals, self.found)
         self.known, self.found = tuple(self.vitals), []
-        self.calm = not self.alarms
+        self.calm = _is_calm(self.alarms)
 
     def _disown_pressures(self) -> None:
         """When the pressures of one time cannot belong together, none of them is believed, nor its calm."""

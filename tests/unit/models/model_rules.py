@@ -10,6 +10,7 @@ import numpy as np
 from contracts.records import (
     ActionKind,
     AlarmState,
+    Category,
     ModelRef,
     PatientFacts,
     Priority,
@@ -445,6 +446,24 @@ def an_advisory_is_raised_from_a_fresh_outlook_only(lab: Lab) -> None:
         ward.read(second, heart_rate=80.0 + second % 3, append_s=lag_s)
     assert not ward.of("anomaly"), "raised from what was so a minute and a half ago"
     assert ward.outlooks()
+
+
+@rule
+def an_advisory_changes_nothing_of_the_alarms(lab: Lab) -> None:
+    wards = [Beside(lab, says) for says in (Saying(), Saying(anomaly=0.99, below=DYING, risks={"hypotension": 0.9}))]
+    for ward in wards:
+        ward.live(0, 250)
+        ward.live(250, 280, spo2=88.0)
+        ward.live(280, 300, heart_rate=150.0)
+        ward.live(300, 330, respiration=None)
+        ward.wait(330, 350)
+        ward.live(350, 500, heart_rate=80.0)
+        ward.live(500, 530)
+    plain, advised = ([t for t in ward.told if t.category is not Category.ADVISORY] for ward in wards)
+    assert plain == advised
+    assert len(plain) >= 10
+    assert len(wards[1].told) > len(advised) + 2
+    check_ledger(wards[1].told)
 
 
 @rule

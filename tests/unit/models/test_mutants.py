@@ -450,6 +450,13 @@ MUTANTS: Final = (
         "an_advisory_never_sounds_and_once_acknowledged_is_still_until_it_is_over",
     ),
     Mutant(
+        "an advisory hides alarms",
+        "intake",
+        "return not alarms or all(alarm.category is _ADVISORY for alarm in alarms.values())",
+        "return not alarms or any(alarm.category is _ADVISORY for alarm in alarms.values())",
+        "an_advisory_changes_nothing_of_the_alarms",
+    ),
+    Mutant(
         "an advisory outlives its model",
         "alarmbook",
         "if self.clock_ms - alarm.advice.heard_clock_ms > ADVICE_MS:",
