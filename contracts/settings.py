@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     feed_metrics: bool = True
     sink_group: str = "ward-influx"
     sink_metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
     scrape: str = ""
     grafana_url: str | None = None
     grafana_token: str | None = None

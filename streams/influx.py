@@ -32,7 +32,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     scraper = Scraper(settings, metrics, shipper.scraped.append)
     if settings.sink_metrics_port:
         try:
-            start_http_server(settings.sink_metrics_port, addr="127.0.0.1", registry=metrics.registry)
+            start_http_server(settings.sink_metrics_port, addr=settings.metrics_host, registry=metrics.registry)
         except OSError as taken:
             raise Misconfigured(
                 f"WARD_SINK_METRICS_PORT={settings.sink_metrics_port} cannot be used: {taken}"

@@ -95,7 +95,7 @@ def run(settings: Settings) -> int:
     if settings.worker_metrics_port:
         try:
             health = dict if parts.models is None else parts.models.health
-            parts.metrics.serve(settings.worker_metrics_port, health)
+            parts.metrics.serve(settings.worker_metrics_port, health, settings.metrics_host)
         except OSError as taken:
             raise Misconfigured(
                 f"WARD_WORKER_METRICS_PORT={settings.worker_metrics_port} cannot be used: {taken}"

@@ -39,6 +39,9 @@ FRAME_BEDS: Final = 50
 PATIENCE_S: Final = 300.0
 SHARE: Final = 0.25
 """A line may cost the client at most this share of what a Point() costs."""
+CORES: Final = 0.25
+"""The sink may take at most so much of a core, whatever the number of beds. Points a second tell of the machine's load
+as much as of the sink, so they are printed and nothing is promised of them."""
 
 
 class Making(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,7 @@ def measure(sizes: Sequence[int], say: Say) -> Report:
         for beds in sizes:
             found.append(_drain(stack, beds, max(3, POINTS // beds)))
             say(f"{beds} beds: {found[-1].points_per_s:.0f} points/s, {found[-1].client_cpu_us:.1f} us CPU a point")
-    reached = making.share <= SHARE and all(size.points_per_s >= size.beds for size in found)
+    reached = making.share <= SHARE and all(size.live_cores <= CORES for size in found)
     return Report(
         cores=os.cpu_count() or 0,
         python=sys.version.split()[0],
@@ -221,7 +224,7 @@ def lines(report: Report) -> list[str]:
             f"{size.beds:7} {size.points:8} {size.points_per_s:9.0f} {size.client_cpu_us:10.1f} "
             f"{size.influx_cpu_us:11.1f} {size.live_cores:11.2f} {size.rss_mb:7.0f}"
         )
-    out.append("each drains faster than it fills: " + ("reached" if report.reached else "NOT reached"))
+    out.append(f"cores live, promised <= {CORES:g}: " + ("reached" if report.reached else "NOT reached"))
     return out
 
 

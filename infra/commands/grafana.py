@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
 import typer
 
-from contracts.errors import Misconfigured
+from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.grafana import Did, Grafana, same_board
@@ -110,6 +111,49 @@ def check(feed: Feed = None, as_json: AsJson = False) -> None:
         print("\n".join(findings) if findings else "the wall is as committed, and its data source answers")
     if findings:
         raise typer.Exit(FINDINGS)
+
+
+@app.command(epilog="Examples: ward grafana annotate · ward grafana annotate --since 24h --json")
+def annotate(
+    since: Annotated[str, typer.Option(help="How far back: 90s, 2m, 1h.")] = "1h", as_json: AsJson = False
+) -> None:
+    """Write each alarm raised since then as an annotation, once, for boards that are not ours.
+
+    Ours draw alarms by a question to InfluxDB and need none of it.
+    """
+    from infra.commands.demo import seconds
+
+    done: Counter[Did] = Counter()
+    with _grafana() as there:
+        for at_ms, alert_id, message, tags in _raised(seconds(since)):
+            done[there.put_annotation(at_ms, message, tags, f"alert:{alert_id}")] += 1
+    if as_json:
+        print_json({"did": dict(done)})
+    else:
+        print(", ".join(f"{number} {did}" for did, number in done.items()) or "nothing has alarmed")
+
+
+def _raised(since_s: float) -> list[tuple[int, str, str, list[str]]]:
+    """Moment, id, words and tags of every alarm raised lately."""
+    import httpx
+
+    settings = _settings()
+    if not settings.influx_url or not settings.influx_token:
+        raise Misconfigured("WARD_INFLUX_URL and WARD_INFLUX_TOKEN say where alarms are read")
+    asked = 'SELECT "alert_id", "message", "ward", "bed", "priority", "condition" FROM "live"."alarms" '
+    asked += f"WHERE \"event\" = 'raised' AND time > now() - {int(since_s)}s"
+    try:
+        answer = httpx.get(
+            f"{settings.influx_url}/query",
+            params={"db": "ward", "epoch": "ms", "q": asked},
+            headers={"Authorization": f"Token {settings.influx_token}"},
+            timeout=30,
+            trust_env=False,
+        ).raise_for_status()
+    except httpx.HTTPError as failure:
+        raise Transient(f"InfluxDB at {settings.influx_url} does not tell the alarms: {failure}") from failure
+    rows = [row for one in answer.json()["results"][0].get("series", ()) for row in one["values"]]
+    return [(int(at), str(alert), f"{w} {b}: {says}", [p, c, w, b]) for at, alert, says, w, b, p, c in rows]
 
 
 @contextmanager

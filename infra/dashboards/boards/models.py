@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from contracts import metrics as m
 from infra.dashboards.spec import WARD, WARDS, Ask, Board, Column, Quotient, Steps, Tile
 
 SILENT: Final = "no model has spoken yet"
@@ -146,7 +147,55 @@ TILES: Final = (
         stack=True,
         decimals=0,
         nothing="no model has warned",
-        width=12,
+        width=8,
+    ),
+    Tile(
+        "curve",
+        "Time of an ask",
+        "Asking, answering and heeding for one ward, and how long a tick's records were held up by it.",
+        (
+            Ask(
+                f'SELECT max("p99") AS "p99" FROM "live"."{m.MODEL_SECONDS.name}" WHERE $timeFilter '
+                "GROUP BY time($__interval) fill(none)",
+                alias="one ward, p99",
+                empty=SILENT,
+            ),
+            Ask(
+                f'SELECT max("p99") AS "p99" FROM "live"."{m.MODEL_WAIT_SECONDS.name}" WHERE $timeFilter '
+                "GROUP BY time($__interval) fill(none)",
+                alias="held up, p99",
+                empty=SILENT,
+            ),
+        ),
+        unit="s",
+        low=0,
+        nothing=SILENT,
+        width=8,
+    ),
+    Tile(
+        "number",
+        "Models that failed",
+        "Versions refused or not to be had, and asks without an answer, since the worker runs.",
+        (
+            Ask(
+                f'SELECT last("value") AS "refused" FROM "live"."{m.MODEL_REFUSALS.name}" WHERE $timeFilter '
+                'GROUP BY "model"',
+                alias="$tag_model, refused",
+                tags=("model",),
+                empty="none",
+            ),
+            Ask(
+                f'SELECT last("value") AS "faults" FROM "live"."{m.MODEL_FAULTS.name}" WHERE $timeFilter '
+                'GROUP BY "model"',
+                alias="$tag_model, without an answer",
+                tags=("model",),
+                empty="none",
+            ),
+        ),
+        decimals=0,
+        steps=Steps("text", ((1, "medium"),)),
+        nothing="none",
+        width=4,
     ),
     Tile(
         "words",
@@ -157,7 +206,7 @@ TILES: Final = (
             "long stays: the **model cards** tell both, each with its interval (`ward model card NAME`). Live, the "
             "width of the bands is adapted by conformal prediction; the skill above is measured on what has come true."
         ),
-        width=12,
+        width=4,
     ),
 )
 

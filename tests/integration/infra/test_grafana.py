@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import pytest
 
 from contracts.errors import Misconfigured, Poison, Transient
+from contracts.settings import Settings
 from infra.dashboards.alerting import RULES
 from infra.grafana import Grafana
 from infra.launch import grafana as launched
 from infra.processes import BY_NAME
 from infra.site import CHECKOUT
 from infra.stack import Stack
+from streams.sink.gauges import SinkMetrics
+from streams.sink.writer import Writer
 from tests.integration.infra.grafana_double import TOKEN, Double, serving
 
 BOARD: dict[str, Any] = {"uid": "b", "title": "B", "panels": [], "id": None}
@@ -42,7 +46,7 @@ def there(url: str) -> Iterator[Grafana]:
     one.close()
 
 
-def ward(tmp_path: Path, url: str, *words: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def ward(tmp_path: Path, url: str, *words: str, token: str = TOKEN, **more: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("WARD_")}
     environ |= {
         "WARD_GRAFANA_URL": url,
@@ -51,6 +55,7 @@ def ward(tmp_path: Path, url: str, *words: str, token: str = TOKEN) -> subproces
         "WARD_INFLUX_TOKEN": "ward:secret",
         "WARD_STATE_DIR": str(tmp_path),
         "PYTHONPATH": str(CHECKOUT),
+        **more,
     }
     command = [sys.executable, "-m", "infra.cli", "grafana", *words]
     return subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
@@ -158,6 +163,29 @@ def test_a_grafana_that_is_too_old_or_refuses_is_told_apart(double: Double, ther
         there.put_board(BOARD, "no-such-folder", "m")
     with pytest.raises(Misconfigured, match="WARD_GRAFANA_URL"):
         Grafana("127.0.0.1:3000", TOKEN)
+
+
+@pytest.mark.influx
+def test_alarms_become_annotations_once(double: Double, url: str, tmp_path: Path, influx: dict[str, str]) -> None:
+    writer = Writer(Settings.from_env(influx), SinkMetrics())
+    at = int(time.time() * 1000) - 5000
+    writer.write(
+        [
+            "alarms,bed=N1,category=physiological,condition=spo2_low,event=raised,priority=high,ward=N "
+            f'alert_id="n{number}",message="SpO2 84<90",seq=1i {at + number}000000'
+            for number in range(3)
+        ]
+    )
+    writer.close()
+    known = {name: influx[name] for name in ("WARD_INFLUX_URL", "WARD_INFLUX_TOKEN")}
+    first = ward(tmp_path, url, "annotate", "--since", "1m", "--json", **known)
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["did"]["made"] >= 3
+    one = next(a for a in double.annotations if "alert:n0" in a["tags"])
+    assert one["text"] == "N N1: SpO2 84<90"
+    assert one["tags"] == ["high", "spo2_low", "N", "N1", "alert:n0"]
+    again = ward(tmp_path, url, "annotate", "--since", "1m", "--json", **known)
+    assert "made" not in json.loads(again.stdout)["did"]
 
 
 def test_an_annotation_is_written_once(double: Double, there: Grafana) -> None:
