@@ -211,3 +211,29 @@ def test_equal_states_are_equal_bytes_whatever_order_memories_came_in() -> None:
             other.take(second, tick, T0 + second * 1000)
         states.append(other.state)
     assert CORE.dump(states[0]) == CORE.dump(states[1])
+
+
+def test_who_comes_from_another_ward_is_told_of_as_they_were_there() -> None:
+    here, there = Run(), Run("W9")
+    for minute in range(90):
+        at_ms = T0 + minute * 60_000
+        frame = VitalsFrame(
+            version=1, ward="W1", gateway="g", seq=minute, at_ms=at_ms, beds=(a_bed(1, 0, 70 + minute % 9),)
+        )
+        here.take(minute, frame, at_ms)
+    known = PatientFacts(patient="p-1", age_years=71.0)
+    here.take(90, VitalsFrame(version=1, ward="W1", gateway="g", seq=90, at_ms=T0, facts=(known,)), at_ms)
+    at_ms += 60_000
+    fresh, arrival = there.state, a_bed(1, 4, 80)
+    there.take(0, VitalsFrame(version=1, ward="W9", gateway="g", seq=0, at_ms=at_ms, beds=(arrival,)), at_ms)
+    assert CORE.newcomers(fresh, there.state) == (("B5", "p-1"),)
+    past, facts = CORE.past_of(here.state, "p-1", "B5", "topic")
+    assert {(told.bed, told.origin) for told in past} == {("B5", "topic")}
+    told = VitalsFrame(version=1, ward="W9", gateway="w", seq=0, at_ms=at_ms, past=past, facts=facts)
+    before = there.state
+    there.take(1, told, at_ms)
+    assert CORE.newcomers(before, there.state) == ()
+    bed, was = there.state.beds["p-1"], here.state.beds["p-1"]
+    assert bed.facts == known
+    assert bed.history.minutes[:-12] == was.history.moved_to(at_ms // 60_000).minutes[:-12]
+    assert CORE.past_of(here.state, "p-7", "B1", "topic") == ((), ())
