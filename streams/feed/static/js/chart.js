@@ -7,7 +7,7 @@ import { SPAN_S } from "./strips.js";
 import { figure, VITALS } from "./vitals.js";
 
 const GAP_S = 15;
-const TICK_PX = 30;
+const LETTER_PX = 5.6;
 const LIMITS = [["low", [5, 4]], ["high", [5, 4]], ["extreme_low", [1.5, 3]], ["extreme_high", [1.5, 3]]];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -180,7 +180,8 @@ export class Chart {
       splits: (u) => {
         const px = u.bbox.width / devicePixelRatio / (SPAN_S + AHEAD);
         const kept = [0];
-        for (const x of [...places.keys()].sort((a, b) => b - a)) if (kept.every((other) => Math.abs(other - x) * px >= TICK_PX)) kept.push(x);
+        const room = (x, other) => ((places.get(x).length + places.get(other).length) / 2 + 1) * LETTER_PX;
+        for (const x of [...places.keys()].sort((a, b) => b - a)) if (kept.every((other) => other !== x && Math.abs(other - x) * px >= room(x, other))) kept.push(x);
         return kept.sort((a, b) => a - b);
       },
       values: (u, splits) => splits.map((x) => places.get(x) ?? ""),

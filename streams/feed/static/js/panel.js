@@ -25,6 +25,7 @@ export class Panel extends EventTarget {
     this.charts = [];
     this.drawnAt = 0;
     this.signature = null;
+    new ResizeObserver(() => this.#resized()).observe(root);
     actions.addEventListener("changed", () => { this.signature = null; });
     for (const source of [trends, forecasts]) {
       source.addEventListener("came", ({ detail }) => {
@@ -121,6 +122,12 @@ export class Panel extends EventTarget {
     for (const chart of this.charts) chart.destroy();
     this.drawnAt = 0;
     if (this.view === "why") for (const [chart, data, endMs, band] of this.fixed ?? []) chart.draw(data, endMs, band);
+  }
+
+  /** Another width: the charts fit themselves to it. */
+  #resized() {
+    if (this.view === "why") for (const [chart, data, endMs, band] of this.fixed) chart.draw(data, endMs, band);
+    else this.frame(true);
   }
 
   #start(view, key) {
