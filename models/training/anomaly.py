@@ -1,7 +1,8 @@
 """Trains the anomaly detector: real ICU hours, the real minute record, simulated bedside minutes.
 
 Everything that is fitted comes from ``train``; the calibration of the score from ``validation`` stays and from
-simulated patients of another seed. No label is used: events only judge it, in ``anomaly_evaluation``.
+simulated patients of another seed. No label is fitted: events only judge it, in ``anomaly_evaluation``, but for the
+weights of the parts, which were set by hand with an eye on the alarms on train and validation stays.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from contracts.errors import Misconfigured
 from contracts.records import Vital
 from models.ports import Floats
 from models.registry import Bundle, Dataset
@@ -29,6 +31,7 @@ from models.vitals.oddness import FOREST, HALF_SPACE, Knots
 from models.vitals.portrait import Portrait, names
 
 NAME: Final = "vitals_anomaly"
+RECORD: Final = "mimic_numerics_1min.csv"
 CODE: Final = "models.training.anomaly 1"
 FLOOR: Final = (2.0, 1.0, 0.7, 4.0, 3.0, 0.1)
 """The least deviations believed, near what monitors resolve and bodies do within minutes; ``CHANNELS``."""
@@ -44,7 +47,12 @@ HOURS_HEAD: Final[Mapping[str, Any]] = {
     "fading": 0.08,
     "mean_steps": 3.0,
     "spread_steps": 8.0,
-    "parts": {FOREST: 1.0, "strain_anyone": 1.0, "shock_anyone": 0.5, "strain": 0.3},
+    # each vital's own rarity on its harmful side, as in ECOD (Li et al. 2022)
+    "parts": {
+        FOREST: 1.0,
+        "shock_anyone": 1.0,
+        **{f"harm anyone {vital.value}": 0.3 if vital is Vital.TEMPERATURE else 1.0 for vital in CHANNELS},
+    },
 }
 DRIFT: Final = {"delta": 1e-9, "least": 15}
 HABITS: Final = {
@@ -90,7 +98,7 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         minutes["knots"] = _knots(_parameters(minutes, hours), files, calm, progress, step)
     data = [_source(folder / "eicu_hourly.parquet", "eICU demo v2.0.1, hourly (YAIB)", "ODbL 1.0", _hours_of(stays))]
     data += [
-        _source(folder / "mimic_numerics_1min.csv", "two MIMIC-III monitor numerics", "ODbL 1.0", record.shape[1]),
+        _source(folder / RECORD, "two MIMIC-III monitor numerics", "ODbL 1.0", record.shape[1]),
         Dataset(
             name="simulated bedside minutes (models.training.anomaly_bedside)",
             licence="Apache-2.0",
@@ -137,10 +145,15 @@ def windows_of(vitals: Floats, steps: int = HOURS) -> Floats:
 
 
 def real_minutes(folder: Path) -> Floats:
-    """(1, minutes, 6): the one long real monitor record, cuff pressures where they were taken; zeros are no values."""
+    """(1, minutes, 6): the one long real monitor record, cuff pressures where they were taken; zeros are no values.
+
+    Raises Misconfigured when it is not in the folder.
+    """
     from pyarrow import csv
 
-    table = csv.read_csv(folder / "mimic_numerics_1min.csv")
+    if not (folder / RECORD).is_file():
+        raise Misconfigured(f"no {RECORD} in the data folder; it is laid out as in shared/data/vitals (WARD_DATA_DIR)")
+    table = csv.read_csv(folder / RECORD)
     mine = table["subject"].to_numpy(zero_copy_only=False) == "s00001"
     out = np.full((int(mine.sum()), len(CHANNELS)), np.nan, np.float32)
     named = {

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from models.ports import Floats
 from models.registry import Bundle, Interval
 from models.training import anomaly_events, intervals, nab, plots
-from models.training.anomaly import portrait_of_hours, real_minutes
+from models.training.anomaly import RECORD, portrait_of_hours, real_minutes
 from models.training.anomaly_events import Shift
-from models.training.anomaly_play import play
+from models.training.anomaly_play import Played, play
 from models.training.budget import BUDGETS, Outcome, Scored, at_budgets, courses, difference
 from models.training.evaluation import Cell, Evaluation, Table, defined
 from models.training.recipes import Progress, Say, chosen
@@ -58,9 +58,9 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         for name in calm.scores
     }
     say("scripted events judged")
-    record = play(detector, real_minutes(folder)[:, _RECORD_FROM:])
+    record = play(detector, real_minutes(folder)[:, _RECORD_FROM:]) if (folder / RECORD).is_file() else None
     metrics = {**_stays_metrics(outcomes), **_scripted_metrics(events)}
-    metrics |= _calibration(detector, judged, other, record.scores)
+    metrics |= _calibration(detector, judged, other, record)
     series = nab.compared(folder / "nab", _SEED) if (folder / "nab").is_dir() else {}
     for name, found in series.items():
         metrics |= {_named(f"nab_{profile}", OURS if name == "ours" else name): each for profile, each in found.items()}
@@ -72,7 +72,7 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         n=len(judged),
         metrics=metrics,
         tables=(_stays_table(outcomes), _kinds_table(events)),
-        notes=_notes(outcomes, scripted, other, record.drifts, record.scores),
+        notes=_notes(outcomes, scripted, other, record),
         plots=_drawn(outcomes, events, scripted),
     )
 
@@ -137,7 +137,7 @@ def _scripted_metrics(events: Mapping[str, Sequence[anomaly_events.Found]]) -> d
     return metrics
 
 
-def _calibration(detector: Detector, stays: Sequence[Stay], calm: Shift, record: Doubles) -> dict[str, Interval]:
+def _calibration(detector: Detector, stays: Sequence[Stay], calm: Shift, record: Played | None) -> dict[str, Interval]:
     """Which share of normal steps is beyond 0.99: simulated minutes, the real record's, hours of stays."""
     quiet = np.concatenate([course.watched & ~course.busy for course in courses(stays)])
     hours = detector.hours.tail(portrait_of_hours(detector.hours, stays))
@@ -145,7 +145,7 @@ def _calibration(detector: Detector, stays: Sequence[Stay], calm: Shift, record:
     return defined(
         {
             "observed_beyond_99_simulated": _beyond(calm.scores[OURS]),
-            "observed_beyond_99_record_hours_as_cases": _beyond(_by_hour(record)),
+            "observed_beyond_99_record_hours_as_cases": _beyond(_by_hour(record.scores)) if record else None,
             "observed_beyond_99_hours": intervals.mean((hours >= -np.log10(1 - _HIGH))[quiet], whom[quiet]),
         }
     )
@@ -197,11 +197,7 @@ def _kinds_table(events: Mapping[str, Sequence[anomaly_events.Found]]) -> Table:
 
 
 def _notes(
-    outcomes: Mapping[str, Sequence[Outcome]],
-    scripted: Shift,
-    calm: Shift,
-    drifts: Sequence[tuple[int, int, int]],
-    record: Doubles,
+    outcomes: Mapping[str, Sequence[Outcome]], scripted: Shift, calm: Shift, record: Played | None
 ) -> tuple[str, ...]:
     misses = [
         f"{rival} at {ours.budget:g}"
@@ -212,18 +208,27 @@ def _notes(
     patients = len(calm.minutes)
     return (
         f"Real stays: {outcomes[OURS][0].events} events, {outcomes[OURS][0].patients} patients. The hours' head alone "
-        "speaks there; no label was used to fit it. NEWS2 lacks oxygen and consciousness there, which count as normal.",
-        "Event recall is not above: " + "; ".join(misses) + "."
-        if misses
-        else "Event recall is above limits and NEWS2.",
-        "Scripted events, calm days and the first calibration figure are SYNTHETIC: they tell of the simulator. Their "
-        "thresholds keep the budget on calm days of another seed; an alarm is three minutes at or above it.",
+        "speaks there; no label was fitted. NEWS2 lacks oxygen and consciousness there, which count as normal.",
+        f"Event recall is not above: {'; '.join(misses)}." if misses else "Event recall is above limits and NEWS2.",
+        "Scripted events, calm days and what is observed on simulated minutes are SYNTHETIC and tell of the simulator. "
+        "Thresholds there keep the budget on calm days of another seed; an alarm is three minutes at or above one.",
         f"Drift events: {calm.drifts / patients:.2f} a calm simulated patient-day (all vitals), "
-        f"{scripted.drifts / patients:.2f} on days with an event; {len(drifts)} in the real record's "
-        f"{int(np.isfinite(record).sum())} minutes.",
-        "The real minute record is the last 12 h of one patient, of whom the first 20 h were in the forest's training.",
-        "NAB: 7 series of realKnownCause, no vital among them. Each detector's threshold is the best on these very "
+        f"{scripted.drifts / patients:.2f} on days with an event.",
+        _of_record(record),
+        "NAB: the series of realKnownCause, no vital among them. Each detector's threshold is the best on these very "
         "series, as the benchmark does; intervals are over series. 0 says nothing, 100 is perfect.",
+    )
+
+
+def _of_record(record: Played | None) -> str:
+    if record is None:
+        return "No real minute record is in this folder."
+    known = np.isfinite(record.scores)
+    begun = anomaly_events.alarms(record.scores, _HIGH).sum()
+    return (
+        f"Real minute record: the last {known.sum() / 60:.0f} h of one patient (the first 20 h were in the forest's "
+        f"training): {len(record.drifts)} drift events, {begun} alarms at three minutes of {_HIGH} or more; whether "
+        "anything ailed the patient then is not known."
     )
 
 
@@ -264,13 +269,16 @@ def course(shift: Shift, patient: int) -> bytes:
         values: Floats = shift.minutes[patient, :, channel]
         axes.plot(hours, values, color=ink, linewidth=0.6)
         axes.set_ylabel(name)
-    low.plot(hours, shift.scores[OURS][patient], color="black", linewidth=0.6)
-    low.axhline(_HIGH, color=plots.GREY, linewidth=0.8)
-    low.set(ylabel="anomaly score", xlabel="hours", ylim=(0, 1.02))
+    tail = -np.log10(np.clip(1 - shift.scores[OURS][patient], 1e-4, 1))
+    low.plot(hours, tail, color="black", linewidth=0.6)
+    low.axhline(-np.log10(1 - _HIGH), color=plots.GREY, linewidth=0.8)
+    low.set(ylabel="anomaly score", xlabel="hours")
+    low.set_yticks(range(5), ["0", "0.9", "0.99", "0.999", "0.9999"])
     for axes in (top, middle, low):
         axes.axvspan(event.start / 60, event.end / 60, color=plots.INKS[5], alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Synthetic: {event.kind} (shaded); score 0.99 is the grey line", fontsize=11, x=0.01, ha="left")
+    figure.supxlabel(plots.FOOT, fontsize=7, color=plots.GREY, x=0.99, ha="right")
     page = io.BytesIO()
     figure.savefig(page, format="png", metadata={"Software": None})
     return page.getvalue()

@@ -120,9 +120,13 @@ def judged(
     """The NAB score of a detector; its interval is by bootstrap over the series, at the same threshold."""
     swept = np.unique(np.quantile(np.concatenate(scores), 1 - np.logspace(-4.5, -0.5, 120)))
     candidates = np.r_[swept, np.inf]  # with the threshold that nothing reaches
+    outside = [_outside(one) for one in series]
     points = np.array(
         [
-            [_points(one, found, level, profile) for one, found in zip(series, scores, strict=True)]
+            [
+                _points(one, found, level, profile, costs)
+                for one, found, costs in zip(series, scores, outside, strict=True)
+            ]
             for level in candidates
         ]
     )
@@ -149,29 +153,34 @@ def compared(folder: Path, seed: int) -> Mapping[str, Mapping[str, Interval]]:
     }
 
 
-def _points(series: Series, scores: Doubles, level: float, profile: Profile) -> float:
+def _points(series: Series, scores: Doubles, level: float, profile: Profile, outside: Doubles) -> float:
     loud = scores >= level
     loud[: series.probation] = False
-    total = 0.0
-    inside = np.zeros(len(scores), np.bool_)
+    total = float(outside[loud].sum()) * profile.false
     for first, last in series.windows:
-        inside[first : last + 1] = True
         hits = np.flatnonzero(loud[first : last + 1])
         width = last - first + 1
-        total += _sigmoid(-(width - hits[0]) / width) / _sigmoid(-1.0) if len(hits) else -profile.missed
-    for row in np.flatnonzero(loud & ~inside):
-        passed = [(first, last) for first, last in series.windows if last < row]
-        if not passed:
-            total -= profile.false
-            continue
-        first, last = passed[-1]
-        total += profile.false * _sigmoid((row - last) / max(last - first, 1))
+        early = _sigmoid(np.array([-(width - hits[0]) / width, -1.0])) if len(hits) else None
+        total += float(early[0] / early[1]) if early is not None else -profile.missed
     return total
 
 
-def _sigmoid(place: float) -> float:
-    """1 well before the end of a window (place below 0), -1 far behind it."""
-    return -1.0 if place > 3.0 else float(2.0 / (1.0 + np.exp(5.0 * place)) - 1.0)
+def _outside(series: Series) -> Doubles:
+    """What a detection at each row costs where it lies in no window, as a share of the profile's; 0 in a window."""
+    rows = np.arange(len(series.values))
+    costs = np.full(len(rows), -1.0)
+    for first, last in series.windows:  # in order, so that the window just passed is the one that stands
+        behind = rows > last
+        costs[behind] = _sigmoid((rows[behind] - last) / max(last - first, 1))
+    for first, last in series.windows:
+        costs[first : last + 1] = 0.0
+    return costs
+
+
+def _sigmoid(place: Doubles) -> Doubles:
+    """1 well before the end of a window (places below 0), -1 far behind it."""
+    found: Doubles = np.where(place > 3.0, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(place, 3.0))) - 1.0)
+    return found
 
 
 def _normalised(points: Doubles, windows: Doubles, profile: Profile) -> Doubles:

@@ -6,6 +6,7 @@ each. It is built anew from them each time it is asked, which takes some 30 us a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,7 +37,10 @@ class Drift:
     """
 
     def __init__(self, unit: Doubles, scale: Doubles, delta: float, least: int) -> None:
-        self.unit, self.delta, self.least = unit, delta, least
+        from river.drift import ADWIN  # takes a while: when a model is loaded, not when a ward waits
+
+        self._make = partial(ADWIN, delta=delta, clock=4, min_window_length=least, grace_period=2 * least)
+        self.unit, self.least = unit, least
         self._size = (unit / scale).tolist()
 
     def noted(self, trace: Trace, values: Doubles) -> Trace:
@@ -69,9 +73,7 @@ class Drift:
 
     def tells(self, values: list[int], size: float) -> bool:
         """Whether ADWIN finds a change anywhere in these values."""
-        from river.drift import ADWIN
-
-        window = ADWIN(delta=self.delta, clock=4, min_window_length=self.least, grace_period=2 * self.least)
+        window = self._make()
         changed = False
         for value in values:
             window.update(value * size)
