@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts import metrics as m
-from contracts.topology import SCORES, VITALS
+from contracts.topology import DEAD_LETTERS, SCORES, VITALS, Topic
 from infra.dashboards.placing import WEBHOOK
 from infra.dashboards.spec import UID
 
@@ -45,10 +45,20 @@ def _last(metric: m.Metric, where: str = "", by: str = "") -> str:
     return f'SELECT last("value") AS "value" FROM "live"."{metric.name}" WHERE $timeFilter{condition}{grouped}'
 
 
-def _growth(metric: m.Metric, where: str = "", by: str = "") -> str:
-    grouped = f' GROUP BY "{by}"' if by else ""
-    condition = f" AND {where}" if where else ""
-    return f'SELECT spread("value") AS "value" FROM "live"."{metric.name}" WHERE $timeFilter{condition}{grouped}'
+def _growth(metric: m.Metric, by: str) -> str:
+    """How much a counter has grown; a process that begins anew at zero has not grown."""
+    tags = ", ".join(f'"{tag}"' for tag in sorted({by, "process"}))
+    steps = (
+        f'SELECT non_negative_difference(last("value")) AS "value" FROM "live"."{metric.name}" '
+        f"WHERE $timeFilter GROUP BY time(10s), {tags} fill(none)"
+    )
+    return f'SELECT sum("value") AS "value" FROM ({steps}) GROUP BY "{by}"'
+
+
+def _written(topic: Topic[Any]) -> str:
+    """How many records were written to a topic."""
+    where = f"WHERE $timeFilter AND \"topic\" = '{topic.name}'"
+    return f'SELECT spread("value") AS "value" FROM "live"."{m.TOPIC_RECORDS.name}" {where}'
 
 
 RULES: Final = (
@@ -81,9 +91,9 @@ RULES: Final = (
     Rule(
         "ward-dead-letters",
         "Records cannot be read",
-        _growth(m.DEAD_LETTERS, by="reason"),
+        _written(DEAD_LETTERS),
         "$R > 0",
-        "Records went to dead_letters: {{ $labels.reason }}.",
+        f"Records went to {DEAD_LETTERS.name}; the platform board tells the reasons.",
         "`ward dlq list` shows them with their bytes; `ward dlq redrive` sends them again.",
         lasts="0s",
     ),
@@ -91,7 +101,7 @@ RULES: Final = (
         Rule(
             f"ward-silent-{topic.name.replace('_', '-')}",
             f"{topic.name} is silent",
-            _growth(m.TOPIC_RECORDS, f"\"topic\" = '{topic.name}'"),
+            _written(topic),
             "$R < 1",
             f"Nothing was written to {topic.name} for two minutes, though the log's clock ticks every second.",
             "`ward status`; then the worker's log: is it assigned its partitions?",

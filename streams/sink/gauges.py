@@ -8,6 +8,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from contracts import metrics as declared
 
+REFUSALS: Final = (
+    "beyond_retention",
+    "type_conflict",
+    "unparsable",
+    "time_out_of_range",
+    "too_long",
+    "too_many_series",
+    "other",
+)
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -22,6 +31,8 @@ class SinkMetrics:
         up, restarts = declared.PROCESS_UP, declared.PROCESS_RESTARTS
         self.points = Counter(points.name, points.meaning, points.labels, registry=self.registry)
         self.refused = Counter(refused.name, refused.meaning, refused.labels, registry=self.registry)
+        for reason in REFUSALS:
+            self.refused.labels(reason)  # a counter that stands at zero can be seen to grow
         self.unreadable = Counter(unreadable.name, unreadable.meaning, unreadable.labels, registry=self.registry)
         self.failing = Gauge(failing.name, failing.meaning, registry=self.registry)
         self.write_seconds = Histogram(seconds.name, seconds.meaning, registry=self.registry, buckets=SECONDS)

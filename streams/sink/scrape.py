@@ -95,6 +95,8 @@ class Scraper:
         self._histograms = Histograms()
         self._counters: dict[Key, float] = {}
         self._admin: Any = AdminClient({"bootstrap.servers": settings.kafka, "client.id": "ward-influx-scrape"})
+        for name in self._targets:
+            metrics.restarts.labels(name)  # a counter that stands at zero can be seen to grow
         self._http = httpx.Client(timeout=PATIENCE_S, trust_env=False, headers={"Host": HOST})
 
     def run(self, stop: threading.Event, every_s: float = EVERY_S) -> None:

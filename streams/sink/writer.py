@@ -27,6 +27,7 @@ WRONG: Final = {
     403: "WARD_INFLUX_TOKEN may not write to WARD_INFLUX_BUCKET",
     404: "there is no WARD_INFLUX_BUCKET of that name",
 }
+OTHER: Final = "other"
 DROPPED: Final = re.compile(r"dropped=(\d+)")
 REASONS: Final = (
     ("beyond retention", "beyond_retention"),
@@ -61,12 +62,18 @@ class Writer:
         when token or bucket are wrong.
         """
         began = time.perf_counter()
-        self._post(lines)
+        refused: Counter[str] = Counter()
+        self._post(lines, refused)
+        if refused[OTHER] == len(lines) > 1:  # not one of so many is good: more likely the server's fault than theirs
+            raise Transient(f"InfluxDB at {self._where} refuses every point of a batch, for no known reason")
         self._metrics.write_seconds.observe(time.perf_counter() - began)
         for measurement, number in Counter(line.partition(",")[0] for line in lines).items():
             self._metrics.points.labels(measurement).inc(number)
+        for reason, number in refused.items():
+            self._metrics.refused.labels(reason).inc(number)
+            log.warning("InfluxDB refuses points for ever", points=number, reason=reason)
 
-    def _post(self, lines: Sequence[str]) -> None:
+    def _post(self, lines: Sequence[str], refused: Counter[str]) -> None:
         try:
             self._api.write(
                 self._bucket,
@@ -75,27 +82,23 @@ class Writer:
                 write_precision=WritePrecision.NS,
             )
         except ApiException as answer:
-            self._refused(lines, answer.status, str(answer.body or answer.reason))
+            self._refused(lines, answer.status, str(answer.body or answer.reason), refused)
         except (urllib3.exceptions.HTTPError, OSError) as away:
             raise Transient(f"InfluxDB at {self._where} does not answer: {away}") from away
 
-    def _refused(self, lines: Sequence[str], status: int, why: str) -> None:
+    def _refused(self, lines: Sequence[str], status: int, why: str, refused: Counter[str]) -> None:
         if status in WRONG:
             raise Misconfigured(f"InfluxDB at {self._where} answers {status}: {WRONG[status]}")
         if status not in REFUSED:
             raise Transient(f"InfluxDB at {self._where} answers {status}: {why[:200]}")
         partial = "partial write" in why
-        if (
-            not partial and len(lines) > 1
-        ):  # taken or refused as a whole: find the bad ones; the good ones may come twice
+        if not partial and len(lines) > 1:  # refused as a whole: find the bad ones; the good ones may come twice
             half = len(lines) // 2
-            self._post(lines[:half])
-            self._post(lines[half:])
+            self._post(lines[:half], refused)
+            self._post(lines[half:], refused)
             return
         number = max(1, sum(int(found) for found in DROPPED.findall(why))) if partial else len(lines)
-        reason = next((name for words, name in REASONS if words in why), "other")
-        self._metrics.refused.labels(reason).inc(number)
-        log.warning("InfluxDB refuses points for ever", points=number, reason=reason, status=status)
+        refused[next((name for words, name in REASONS if words in why), OTHER)] += number
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -194,6 +194,20 @@ def test_after_everything_happened_no_question_is_without_an_answer(board: Board
 
 
 @pytest.mark.influx
+def test_a_counter_that_begins_anew_has_not_grown_and_one_that_grew_has(eventful: dict[str, str]) -> None:
+    rule = next(rule for rule in alerting.RULES if rule.uid == "ward-points-refused")
+    writer = Writer(Settings.from_env(eventful), SinkMetrics())
+    now = int(time.time())
+    for reason, values in (("anew", (9, 9, 0, 0)), ("grew", (0, 0, 4, 4))):
+        head = f"{declared.SINK_REFUSED.name},process=sink,reason={reason} value="
+        writer.write([f"{head}{value} {(now - 60 + 12 * n) * 10**9}" for n, value in enumerate(values)])
+    writer.close()
+    found = series.ask(eventful, rule.influxql.replace("$timeFilter", "time >= now() - 300s"))
+    told = {one["tags"]["reason"]: one["values"][-1][1] for one in found}
+    assert (told["anew"], told["grew"]) == (0, 4)
+
+
+@pytest.mark.influx
 @pytest.mark.parametrize("rule", alerting.RULES, ids=lambda rule: rule.uid)
 def test_a_rules_question_has_an_answer_that_can_be_compared(rule: alerting.Rule, eventful: dict[str, str]) -> None:
     span = f"time >= now() - {rule.since_s}s"
