@@ -101,7 +101,7 @@ def whole(log: Log) -> Run:
 
 
 few = settings(
-    max_examples=500 if DEEP else 25,
+    max_examples=200 if DEEP else 25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
