@@ -21,7 +21,7 @@ from models.vitals.instability import CONDITIONS
 from models.ward.policy import load_policy
 
 OURS: Final = "deterioration"
-_RATES: Final = (0.25, 0.5, 0.8, 1.2, 2.0, 3.0, 4.0, 5.0)
+_RATES: Final = (0.5, 1.2, 2.0, 3.0, 4.0, 5.0)
 
 
 def alarms(

@@ -16,6 +16,7 @@ from models.training.deterioration_alarms import alarms
 from models.training.deterioration_findings import Doubles, Findings
 from models.training.deterioration_outcome import death
 from models.training.deterioration_rows import Rows, inputs, rows
+from models.training.deterioration_trees import one_thread
 from models.training.evaluation import Cell, Evaluation, Table, defined
 from models.training.recipes import Progress, Say, chosen
 from models.training.stays import Stay, load
@@ -94,7 +95,7 @@ def _instability(
         "hours",
         "patients",
         "AUROC",
-        "to reach",
+        "to reach on test",
         "boosting",
         "NEWS2",
         "AUPRC",
@@ -122,7 +123,8 @@ def _fitted(seen: Floats, truth: Flags) -> HistGradientBoostingClassifier | None
 
     if not truth.any() or truth.all():
         return None
-    return HistGradientBoostingClassifier(max_iter=200, learning_rate=0.05, random_state=0).fit(seen, truth)
+    with one_thread():
+        return HistGradientBoostingClassifier(max_iter=200, learning_rate=0.05, random_state=0).fit(seen, truth)
 
 
 def _unpromised(found: Findings, judged: Sequence[Stay], train: Sequence[Stay]) -> None:

@@ -67,9 +67,9 @@ def death(
     columns = ("stays", "what is known", "n", "died", "AUROC", "SAPS-I", "AUPRC", "Brier", "slope", "ECE")
     found.tables.append(Table(title="Death in hospital", columns=columns, rows=tuple(table)))
     found.notes.append(
-        "Death was learned from the Challenge's training records alone, so all eICU stays with a known outcome are "
-        "outside; fewer die there, so probabilities run high. The larger model knows neither GCS nor ventilation nor "
-        "kind of unit there. SAPS-I and SOFA are the Challenge's own columns."
+        "Death was learned from the Challenge's training records alone, so that all eICU stays with a known outcome "
+        "are outside: another time, other hospitals. The larger model knows neither GCS nor ventilation nor the kind "
+        "of unit there. SAPS-I and SOFA are the Challenge's own columns."
     )
 
 

@@ -7,6 +7,8 @@ integers), and so that all risks and seeds are one graph and one call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -89,20 +91,27 @@ def grow(rows: Floats, truth: Flags, recipe: Recipe, seeds: Sequence[int], colum
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     seen = rows[:, columns]
-    ensembles = [
-        HistGradientBoostingClassifier(
-            learning_rate=recipe.rate,
-            max_leaf_nodes=recipe.leaves,
-            max_iter=recipe.rounds,
-            l2_regularization=recipe.l2,
-            min_samples_leaf=recipe.least,
-            max_features=recipe.share,
-            early_stopping=False,
-            random_state=seed,
-        ).fit(seen, truth)
-        for seed in seeds
-    ]
+    with one_thread():
+        ensembles = [
+            HistGradientBoostingClassifier(
+                learning_rate=recipe.rate,
+                max_leaf_nodes=recipe.leaves,
+                max_iter=recipe.rounds,
+                l2_regularization=recipe.l2,
+                min_samples_leaf=recipe.least,
+                max_features=recipe.share,
+                early_stopping=False,
+                random_state=seed,
+            ).fit(seen, truth)
+            for seed in seeds
+        ]
     return Forest(tuple(ensembles), columns)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """OpenMP's threads wait for each other by spinning: on a busy machine two are many times slower than one."""
+    limited: AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
+    return limited
 
 
 def graph(forests: Sequence[Forest], width: int, lines: Sequence[Line] = ()) -> bytes:
@@ -111,7 +120,7 @@ def graph(forests: Sequence[Forest], width: int, lines: Sequence[Line] = ()) -> 
     from onnx import TensorProto, checker, helper, numpy_helper
 
     held = _held(lines)
-    nodes = [_trees(forests, "of_trees" if lines else "log_odds"), *(_linear() if lines else ())]
+    nodes = [*_trees(forests, "of_trees" if lines else "log_odds"), *(_linear() if lines else ())]
     taken = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, width])
     given = helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, [None, len(forests)])
     kept = [numpy_helper.from_array(values, name) for name, values in held.items()]
@@ -125,22 +134,28 @@ def graph(forests: Sequence[Forest], width: int, lines: Sequence[Line] = ()) -> 
     return raw
 
 
-def _trees(forests: Sequence[Forest], output: str) -> Any:
+def _trees(forests: Sequence[Forest], output: str) -> list[Any]:
+    """A node for each forest: the runtime walks trees of one target a third faster than those of many."""
     from onnx import helper
 
-    told: dict[str, list[Any]] = {}
-    base = [_append(told, forest, target) for target, forest in enumerate(forests)]
-    return helper.make_node(
-        "TreeEnsembleRegressor",
-        ["rows"],
-        [output],
-        domain="ai.onnx.ml",
-        aggregate_function="SUM",
-        post_transform="NONE",
-        n_targets=len(forests),
-        base_values=base,
-        **told,
-    )
+    names = [f"forest_{place}" for place in range(len(forests))]
+    nodes = []
+    for name, forest in zip(names, forests, strict=True):
+        told, base = _told(forest)
+        nodes.append(
+            helper.make_node(
+                "TreeEnsembleRegressor",
+                ["rows"],
+                [name],
+                domain="ai.onnx.ml",
+                aggregate_function="SUM",
+                post_transform="NONE",
+                n_targets=1,
+                base_values=[base],
+                **told,
+            )
+        )
+    return [*nodes, helper.make_node("Concat", names, [output], axis=1)]
 
 
 def _held(lines: Sequence[Line]) -> dict[str, Floats]:
@@ -177,29 +192,32 @@ def _linear() -> list[Any]:
     return [helper.make_node(kind, inputs, [output], **more) for kind, inputs, output, more in steps]
 
 
-def _append(told: dict[str, list[Any]], forest: Forest, target: int) -> float:
-    """Put the forest's nodes to those told already; returns what its sum starts from."""
-    base = 0.0
+def _told(forest: Forest) -> tuple[dict[str, list[Any]], float]:
+    """The forest's nodes as ONNX lists them, and what its sum starts from."""
+    told: dict[str, list[Any]] = {}
+    base, tree = 0.0, 0
     for ensemble in forest.ensembles:
         inside = vars(ensemble)
         base += float(inside["_baseline_prediction"][0, 0]) / len(forest.ensembles)
         for (predictor,) in inside["_predictors"]:
-            tree = told["nodes_treeids"][-1] + 1 if told else 0
-            for name, values in _nodes(predictor.nodes, forest.columns).items():
-                told.setdefault(name, []).extend(values)
-            told["nodes_treeids"].extend([tree] * len(predictor.nodes))
             leaves = np.flatnonzero(predictor.nodes["is_leaf"])
-            told["target_treeids"].extend([tree] * len(leaves))
-            told["target_ids"].extend([target] * len(leaves))
-            told["target_nodeids"].extend(leaves.tolist())
-            told["target_weights"].extend((predictor.nodes["value"][leaves] / len(forest.ensembles)).tolist())
-    return base
+            parts = {
+                **_nodes(predictor.nodes, forest.columns),
+                "nodes_treeids": [tree] * len(predictor.nodes),
+                "target_treeids": [tree] * len(leaves),
+                "target_ids": [0] * len(leaves),
+                "target_nodeids": leaves.tolist(),
+                "target_weights": (predictor.nodes["value"][leaves] / len(forest.ensembles)).tolist(),
+            }
+            for name, values in parts.items():
+                told.setdefault(name, []).extend(values)
+            tree += 1
+    return told, base
 
 
 def _nodes(nodes: NDArray[Any], columns: NDArray[np.intp]) -> Mapping[str, list[Any]]:
     leaf = nodes["is_leaf"].astype(bool)
     return {
-        "nodes_treeids": [],
         "nodes_nodeids": list(range(len(nodes))),
         "nodes_featureids": np.where(leaf, 0, columns[nodes["feature_idx"]]).tolist(),
         "nodes_values": _at_most(np.where(leaf, 0.0, nodes["num_threshold"])).tolist(),
@@ -207,10 +225,6 @@ def _nodes(nodes: NDArray[Any], columns: NDArray[np.intp]) -> Mapping[str, list[
         "nodes_truenodeids": np.where(leaf, 0, nodes["left"]).astype(int).tolist(),
         "nodes_falsenodeids": np.where(leaf, 0, nodes["right"]).astype(int).tolist(),
         "nodes_missing_value_tracks_true": np.where(leaf, 0, nodes["missing_go_to_left"]).astype(int).tolist(),
-        "target_treeids": [],
-        "target_ids": [],
-        "target_nodeids": [],
-        "target_weights": [],
     }
 
 

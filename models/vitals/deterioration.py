@@ -29,6 +29,7 @@ GRAPH: Final = "risks.onnx"
 """float32 (rows, ``NAMES``) to float32 (rows, ``RISKS``): log odds, not yet calibrated."""
 
 _DIGITS: Final = 4
+_NOW_MIN: Final = 5  # minutes whose newest value is the present
 _DEATH_NEEDS: Final = 3  # vitals known, of six
 _MOST_DRIVERS: Final = 3
 _LEAST_SHARE: Final = 0.05
@@ -87,9 +88,10 @@ class Deterioration:
     def assess(self, windows: Windows) -> tuple[tuple[Risk, ...], ...]:
         """The risks of each bed.
 
-        Nothing is said of a condition that the last known values meet already, nor of one none of whose vitals was
-        known in the last day; nothing of death where fewer than three vitals were known. Drivers only from the
-        probability on at which a risk is well above the usual (``explain_from``): the others would explain nothing.
+        Nothing is said of a condition that the last known hour or the last minutes meet already, nor of one none of
+        whose vitals was known in the last day; nothing of death where fewer than three vitals were known. Drivers only
+        from the probability on at which a risk is well above the usual (``explain_from``): the others would explain
+        nothing.
         """
         beds = len(windows.hours)
         if not beds:
@@ -99,6 +101,7 @@ class Deterioration:
         probability = np.round(_probability(odds), _DIGITS)
         carried = last_known(windows.hours)[:, -1]
         said = speaks(carried)
+        said[:, : len(CONDITIONS)] &= ~met(last_known(windows.minutes[:, -_NOW_MIN:])[:, -1])
         drivers = self._drivers(windows, rows, odds, said & (probability >= self._explain_from))
         known = np.round(np.isfinite(carried).mean(axis=1), 2)
         return tuple(

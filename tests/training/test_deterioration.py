@@ -21,7 +21,7 @@ from models.vitals.history import CHANNELS, HOURS
 from models.vitals.instability import CONDITIONS
 
 NORMAL = (80.0, 16.0, 97.0, 120.0, 85.0, 37.0)
-SMALL = Recipe(rounds=30, least=20)
+SMALL = Recipe(rounds=20, least=20)
 
 
 def stay(hours: int, patient: str = "p", facts: dict[str, Any] | None = None) -> Stay:
@@ -50,17 +50,17 @@ def forests(seen: Floats, truth: Flags) -> list[Forest]:
 
 
 def test_the_graph_tells_what_scikit_learn_tells() -> None:
-    seen, truth = planted(3000, 1)
+    seen, truth = planted(1500, 1)
     grown = forests(seen, truth)
     lines = [draw(seen, truth, 0.5), draw(seen, ~truth, 0.0)]
-    new, _ = planted(2000, 2)
+    new, _ = planted(1000, 2)
     told = run(graph(grown, 6, lines), new)
     for place, (forest, line) in enumerate(zip(grown, lines, strict=True)):
         assert np.abs(told[:, place] - forest.log_odds(new) - line.log_odds(new)).max() < 1e-5
 
 
 def test_the_graph_takes_the_same_turn_at_every_threshold() -> None:
-    seen, truth = planted(3000, 1)
+    seen, truth = planted(1500, 1)
     grown = forests(seen, truth)[:1]
     told = np.concatenate([tree.nodes["num_threshold"] for (tree,) in vars(grown[0].ensembles[0])["_predictors"]])
     single = np.unique(told[np.isfinite(told)].astype(np.float32))
@@ -72,7 +72,7 @@ def test_the_graph_takes_the_same_turn_at_every_threshold() -> None:
 
 
 def test_the_graph_knows_what_is_missing() -> None:
-    seen, truth = planted(3000, 1)
+    seen, truth = planted(1500, 1)
     grown = forests(seen, truth)
     nothing = np.full((1, 6), np.nan, np.float32)
     assert run(graph(grown, 6), nothing)[0, 0] == pytest.approx(grown[0].log_odds(nothing)[0], abs=1e-5)
@@ -84,7 +84,7 @@ def test_the_same_rows_and_seeds_grow_the_same_graph() -> None:
 
 
 def test_a_line_goes_on_where_trees_end_but_not_for_ever() -> None:
-    seen, truth = planted(3000, 1)
+    seen, truth = planted(1500, 1)
     line = draw(seen, truth, 1.0)
     far = np.zeros((3, 6), np.float32)
     far[:, 0] = [20.0, 60.0, 6000.0]
