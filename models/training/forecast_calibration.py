@@ -3,6 +3,7 @@ validation."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ FLOOR: Final = 0.2
 LEAST_EVENTS: Final = 30
 
 
+@cache
 def usual_limits() -> Floats:
     """(6, 2): the alarm limits of the policy that is shipped, NaN where it has none."""
     limits = load_policy().limits
@@ -86,7 +88,7 @@ def _level(off: Floats, level: float, reach: Floats) -> Floats:
         if len(known) >= 1 / conformal.TAIL:
             found[cell] = np.quantile(known, level)
     least = FLOOR * reach
-    result: Floats = np.round(np.minimum(found, -least) if side < 0 else np.maximum(found, least), 4)
+    result: Floats = np.round(np.minimum(found, -least) if side < 0 else np.maximum(found, least), 4).astype(float)
     return result
 
 
@@ -124,7 +126,7 @@ def best_apart(
         scores = []
         for amount in APARTS:
             with np.errstate(invalid="ignore"):
-                told = conformal.beyond(band, each[:, :, side], side == 0, np.full(WIDTH, amount))
+                told = conformal.beyond(band, each, np.full((2, WIDTH), amount))[..., side]
             counted = known & within[:, :, None] & np.isfinite(told)
             loss = np.where(counted, (np.where(counted, told, 0) - happened[:, side]) ** 2, 0)
             scores.append(loss.sum((0, 2)) / np.maximum(counted.sum((0, 2)), 1))

@@ -113,13 +113,14 @@ def _facts(graph: _Graph, shape: Shape, known: str, z: str, anchor: str, ever: s
     for span in shape.spans:
         bounds = [graph.constant([v], np.int64) for v in (shape.steps - span, shape.steps, 2)]
         value = graph.add("Slice", z, *bounds)
-        count = graph.add("ReduceSum", graph.add("Slice", known, *bounds), axis, keepdims=1)
+        seen = graph.add("Slice", known, *bounds)
+        count = graph.add("ReduceSum", seen, axis, keepdims=1)
         some = graph.add("Min", count, graph.constant(1))
         count = graph.add("Max", count, graph.constant(1))
         mean = graph.add("Div", graph.add("ReduceSum", value, axis, keepdims=1), count)
-        squares = graph.add("ReduceSum", graph.add("Mul", value, value), axis, keepdims=1)
-        spread = graph.add("Sub", graph.add("Div", squares, count), graph.add("Mul", mean, mean))
-        spread = graph.add("Add", graph.add("Relu", spread), graph.constant(1e-6))
+        off = graph.add("Mul", graph.add("Sub", value, mean), seen)
+        squares = graph.add("ReduceSum", graph.add("Mul", off, off), axis, keepdims=1)
+        spread = graph.add("Add", graph.add("Div", squares, count), graph.constant(1e-4))
         parts += [graph.add("Mul", graph.add("Sub", mean, anchor), some), graph.add("Sqrt", spread)]
     vitals = graph.add("Flatten", graph.add("Concat", *parts, axis=1), axis=1)
     return graph.add("Concat", vitals, *_told(graph, shape), axis=1)

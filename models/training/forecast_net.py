@@ -71,8 +71,9 @@ def features(shape: Shape, windows: Floats, age_years: Floats, stay_h: Floats) -
     for span in shape.spans:
         count = known[:, -span:].sum(1)
         mean = z[:, -span:].sum(1) / np.maximum(count, 1)
-        square = (z[:, -span:] ** 2).sum(1) / np.maximum(count, 1)
-        recent += [np.where(count > 0, mean - anchor, 0), np.sqrt(np.maximum(square - mean**2, 0) + 1e-6)]
+        off = np.where(known[:, -span:], z[:, -span:] - mean[:, None], 0)
+        spread = np.sqrt((off**2).sum(1) / np.maximum(count, 1) + 1e-4)
+        recent += [np.where(count > 0, mean - anchor, 0), spread]
     told = np.isfinite(age_years)
     age = np.where(told, (age_years - shape.age_mean) / shape.age_deviation, 0)
     hours = np.log1p(np.where(np.isfinite(stay_h), stay_h, 24.0).clip(0)) - 3.0

@@ -70,8 +70,8 @@ class Start(NamedTuple):
 class Book(NamedTuple):
     """What one ward knows of one head. All but ``stretch`` are (6, 4); ``stretch`` is (2 engines, 2 tails, 6, 4).
 
-    ``came``: how many forecasts have come true. ``error`` and ``naive``: their absolute errors and those of persistence,
-    older ones fading; ``fallen``: persistence speaks.
+    ``came``: how many forecasts have come true. ``error`` and ``naive``: their absolute errors and those of
+    persistence, older ones fading; ``fallen``: persistence speaks.
     """
 
     stretch: Floats
@@ -174,11 +174,15 @@ def skill_told(book: Book) -> Floats:
 
 
 def network_band(book: Book, start: Start, quantiles: Floats) -> Floats:
-    """The network's quantiles (beds, 6, 4, 5) with conformal outer ones."""
-    low, middle, high = quantiles[..., 0], quantiles[..., 2], quantiles[..., 4]
+    """The network's quantiles (beds, 6, 4, 5) with conformal outer ones; where those are drawn in, so are the inner
+    ones."""
+    middle = quantiles[..., 2]
+    below, above = book.stretch[NETWORK]
     band = quantiles.copy()
-    band[..., 0] = middle - book.stretch[NETWORK, 0] * np.maximum(middle - low, start.floor)
-    band[..., 4] = middle + book.stretch[NETWORK, 1] * np.maximum(high - middle, start.floor)
+    band[..., 0] = middle - below * np.maximum(middle - quantiles[..., 0], start.floor)
+    band[..., 1] = middle - np.minimum(below, 1) * (middle - quantiles[..., 1])
+    band[..., 3] = middle + np.minimum(above, 1) * (quantiles[..., 3] - middle)
+    band[..., 4] = middle + above * np.maximum(quantiles[..., 4] - middle, start.floor)
     np.minimum(band[..., 0], band[..., 1], out=band[..., 0])
     np.maximum(band[..., 4], band[..., 3], out=band[..., 4])
     return band
@@ -192,34 +196,40 @@ def persistence_band(book: Book, start: Start, last: Floats) -> Floats:
     return last[:, :, None, None] + offsets
 
 
-def beyond(band: Floats, limit: Floats, low: bool, apart: Floats) -> Floats:
-    """P(beyond ``limit`` at some time up to each horizon), (beds, 6, 4), from conformal quantiles (beds, 6, 4, 5).
+def beyond(band: Floats, limits: Floats, apart: Floats) -> Floats:
+    """P(beyond a limit at some time up to each horizon), (beds, 6, 4, 2), from conformal quantiles (beds, 6, 4, 5).
 
-    The distribution at one moment is a line through the quantiles in log odds, with the outer lines going on
-    (exponential tails). Over time, ``apart`` (6,) >= 0 says how much of each moment is news: 0, crossings of one
-    stretch of time are one and the same (the likeliest counts); 1, each horizon is a fresh draw; more, the moments
-    between them count too. Never falls with the horizon. NaN where there is no limit.
+    ``limits`` (beds, 6, 2) are low and high; NaN where there is none, and so is the answer. The distribution at one
+    moment is a line through the quantiles in log odds, with the outer lines going on (exponential tails). Over time,
+    ``apart`` (2, 6) >= 0 says how much of each moment is news: 0, crossings of one stretch of time are one and the
+    same (the likeliest counts); 1, each horizon is a fresh draw; more, the moments between them count too. Never
+    falls with the horizon.
     """
-    odds = _log_odds(band, limit[:, :, None])
-    if not low:
-        odds = -odds
+    odds = _log_odds(band[..., None], limits[:, :, None]) * _SIDES
     stays = 1 / (1 + np.exp(np.clip(odds, -30, 30)))  # P(not beyond) at each horizon
     least = np.minimum.accumulate(stays, axis=2)
     others = np.cumprod(stays, axis=2) / least
-    result: Floats = 1 - least * others ** apart[None, :, None]
+    result: Floats = 1 - least * others ** apart.T[:, None]
     return result
 
 
-_LOGITS: Final = np.log(np.array([0.05, 0.25, 0.5, 0.75, 0.95]) / (1 - np.array([0.05, 0.25, 0.5, 0.75, 0.95])))
+_SIDES: Final = np.array([1.0, -1.0])
+_LEVELS: Final = np.array([TAIL, 0.25, 0.5, 0.75, 1 - TAIL])
+_PARTS: Final = np.diff(np.log(_LEVELS / (1 - _LEVELS)))
 
 
-def _log_odds(band: Floats, limit: Floats) -> Floats:
-    """Log odds of being below ``limit``, by the line between the two quantiles around it."""
-    steps = np.maximum(np.diff(band, axis=-1), 1e-3)
-    slopes = np.diff(_LOGITS) / steps
-    # the line through the median, bent at each quantile that the limit lies beyond
-    off = limit - band[..., 2]
-    up = slopes[..., 2] * np.clip(off, 0, steps[..., 2]) + slopes[..., 3] * np.maximum(off - steps[..., 2], 0)
-    down = slopes[..., 1] * np.clip(-off, 0, steps[..., 1]) + slopes[..., 0] * np.maximum(-off - steps[..., 1], 0)
-    result: Floats = up - down
+def _log_odds(band: Floats, limits: Floats) -> Floats:
+    """Log odds of being below ``limits``: the line through the median, bent at each quantile that lies between."""
+    lowest, low, middle, high, highest = (band[:, :, :, place] for place in range(5))
+    off = limits - middle
+    up, down = np.maximum(off, 0), np.maximum(-off, 0)
+    first, second = np.maximum(high - middle, _THIN), np.maximum(highest - high, _THIN)
+    odds = np.minimum(up / first, 1) * _PARTS[2] + np.maximum(up - first, 0) / second * _PARTS[3]
+    first, second = np.maximum(middle - low, _THIN), np.maximum(low - lowest, _THIN)
+    odds -= np.minimum(down / first, 1) * _PARTS[1] + np.maximum(down - first, 0) / second * _PARTS[0]
+    result: Floats = odds
     return result
+
+
+_THIN: Final = 1e-3
+"""Quantiles closer together than this are taken to be this far apart."""

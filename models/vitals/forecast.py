@@ -9,21 +9,20 @@ that the manifest allows, because the network beat persistence there on real rec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.records import Engine, Vital, VitalForecast
+from contracts.records import Engine, VitalForecast
 from models.bundle import Bundle
 from models.ports import Memory, Windows
 from models.vitals import conformal
-from models.vitals.conformal import Book
+from models.vitals.conformal import HORIZONS, WIDTH, Book
 from models.vitals.forecast_head import Head, Said, ticked
 from models.vitals.forecast_memory import (
     HOUR_PLAN,
     NEAR_PLAN,
-    NEAR_WIDTH,
     Beds,
     read_beds,
     read_ward,
@@ -92,10 +91,25 @@ class VitalsForecaster:
 def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
     found: list[list[VitalForecast]] = [[] for _ in range(beds)]
     for head, said, book in heads:
-        for channel, vital in enumerate(CHANNELS[: NEAR_WIDTH if head.silent_when_fallen else None]):
+        told = _Told.of(said)
+        skills = conformal.skill_told(book)
+        for channel, vital in enumerate(CHANNELS):
             for engine, chosen in _voices(head, book, channel):
-                for bed, forecast in _of_vital(head, said, book, channel, vital, engine, chosen):
-                    found[bed].append(forecast)
+                horizons_s = tuple(head.horizons_s[h] for h in chosen)
+                skill = tuple(None if s != s else s for s in skills[channel, chosen].tolist())
+                for bed in np.flatnonzero(said.speaks[:, channel, chosen[0]]).tolist():
+                    quantiles, below, above = told.at(bed * WIDTH + channel, chosen)
+                    found[bed].append(
+                        VitalForecast(
+                            vital=vital,
+                            engine=engine,
+                            horizons_s=horizons_s,
+                            quantiles=quantiles,
+                            below=below,
+                            above=above,
+                            skill=skill,
+                        )
+                    )
     return tuple(map(tuple, found))
 
 
@@ -110,42 +124,29 @@ def _voices(head: Head, book: Book, channel: int) -> Iterator[tuple[Engine, list
         yield Engine.PERSISTENCE, naive
 
 
-def _of_vital(
-    head: Head, said: Said, book: Book, channel: int, vital: Vital, engine: Engine, chosen: list[int]
-) -> Iterator[tuple[int, VitalForecast]]:
-    """The records of one vital by one engine, a bed each where it speaks."""
-    beds = np.flatnonzero(said.speaks[:, channel, chosen[0]])
-    if not len(beds):
-        return
-    many = len(chosen)
-    decimals = 2 if vital is Vital.TEMPERATURE else 1
-    lines = np.round(said.quantiles[beds, channel][:, chosen], decimals).reshape(-1, len(LEVELS))
-    quantiles = _in_tuples(list(zip(*lines.T.tolist(), strict=True)), many)
-    below = _chances(said.below[beds, channel][:, chosen])
-    above = _chances(said.above[beds, channel][:, chosen])
-    horizons_s = tuple(head.horizons_s[h] for h in chosen)
-    skill = tuple(None if s != s else s for s in conformal.skill_told(book)[channel, chosen].tolist())
-    for bed, quantile, low, high in zip(beds.tolist(), quantiles, below, above, strict=True):
-        yield (
-            bed,
-            VitalForecast(
-                vital=vital,
-                engine=engine,
-                horizons_s=horizons_s,
-                quantiles=quantile,
-                below=low,
-                above=high,
-                skill=skill,
-            ),
-        )
+class _Told(NamedTuple):
+    """What a head said, rounded and in tuples of four horizons, bed after bed and vital after vital."""
+
+    quantiles: list[tuple[tuple[float, ...], ...]]
+    below: list[tuple[float, ...]]
+    above: list[tuple[float, ...]]
+
+    @classmethod
+    def of(cls, said: Said) -> _Told:
+        lines = np.round(said.quantiles, 2).reshape(-1, len(LEVELS)).T.tolist()
+        chances = [np.round(each, 4).ravel().tolist() for each in (said.below, said.above)]
+        return cls(_by_vital(list(zip(*lines, strict=True))), *map(_by_vital, chances))
+
+    def at(
+        self, place: int, chosen: list[int]
+    ) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Quantiles and chances of crossing at the ``chosen`` horizons; None where there is no limit."""
+        quantiles, below, above = self.quantiles[place], self.below[place], self.above[place]
+        if len(chosen) < HORIZONS:
+            quantiles = tuple([quantiles[h] for h in chosen])
+            below, above = (tuple([chances[h] for h in chosen]) for chances in (below, above))
+        return quantiles, None if below[0] != below[0] else below, None if above[0] != above[0] else above
 
 
-def _chances(chances: NDArray[np.float64]) -> list[tuple[float, ...] | None]:
-    """A tuple a bed, 4 decimals; None where there is no limit."""
-    tuples: list[Any] = _in_tuples(np.round(chances, 4).ravel().tolist(), chances.shape[1])
-    return [None if one[0] != one[0] else one for one in tuples]
-
-
-def _in_tuples(flat: list[Any], many: int) -> list[Any]:
-    """Groups of ``many``, as tuples."""
-    return list(zip(*(iter(flat),) * many, strict=True))
+def _by_vital(flat: list[Any]) -> list[Any]:
+    return list(zip(*(iter(flat),) * HORIZONS, strict=True))

@@ -80,10 +80,8 @@ class Head:
         band = np.rint(np.clip(band, LOW, HIGH) * _PER_UNIT3) * _STEPS3
         enough = (ago < self.stale) & (np.isfinite(window).sum(1) >= self.least)
         speaks = enough[:, :, None] & (self.may_speak & ~book.fallen if self.silent_when_fallen else self.may_speak)
-        limits = windows.limits.astype(np.float64)
-        below = conformal.beyond(band, limits[:, :, 0], True, self.apart[0])
-        above = conformal.beyond(band, limits[:, :, 1], False, self.apart[1])
-        return Said(band, speaks, below, above, quantiles, np.where(enough, last, np.nan))
+        chances = conformal.beyond(band, windows.limits.astype(np.float64), self.apart)
+        return Said(band, speaks, chances[..., 0], chances[..., 1], quantiles, np.where(enough, last, np.nan))
 
     def learn(self, slots: Beds, minute: NDArray[np.int64], window: NDArray[np.float32], book: Book) -> Book:
         """The book after what has come true since each bed's last tick; ``slots`` are the beds' rings."""
