@@ -114,7 +114,8 @@ def figures_of(metrics: Mapping[str, Interval], kind: Kind, lead_s: int | None =
 
     A figure of this very warning and lead goes before one of the vital or risk, and that before the whole model's.
     """
-    ahead = f"{round((lead_s or 14_400) / 3600)}h"
+    lead_s = lead_s or 14_400
+    ahead = f"{lead_s // 3600}h" if lead_s >= 3600 else f"{lead_s // 60}min"
     below = "below" if kind.side == "low" else "above"
     subjects = {
         "risk": (f"risk_{kind.risk}", kind.risk),
@@ -140,8 +141,8 @@ def calibration_words(figures: Mapping[str, Interval], patients: str = "test pat
         told.append(f"Of such warnings, {_hundred(ppv.value)} in 100 came true on {patients} ({_interval(ppv)}).")
     elif ppv := figures.get("ppv_at"):
         told.append(
-            f"Set to warn {BUDGET:g} times a patient-day, {_hundred(ppv.value)} in 100 of this model's warnings came "
-            f"true on {patients} ({_interval(ppv)})."
+            f"Set to warn {BUDGET:g} times a patient-day, {_hundred(ppv.value)} in 100 of this model's warnings were "
+            f"followed by instability within 1 to 4 hours on {patients} ({_interval(ppv)})."
         )
     if ece := figures.get("ece"):
         told.append(f"Its probabilities of this were off by {100 * ece.value:.1f} in 100 on average on {patients}.")

@@ -150,7 +150,7 @@ class Ward(threading.Thread):
         if bed in self.outlooks:
             return msgspec.structs.replace(self.outlooks[bed], at_ms=at_ms)
         risks = (
-            risk("hypotension", min(0.04 + n / 50, 0.3)),
+            risk("hypotension", min(0.02 + n / 50, 0.3)),
             risk("desaturation", 0.02),
             risk("tachycardia", 0.01),
             risk("tachypnoea", 0.03),

@@ -159,8 +159,9 @@ def test_the_words_of_a_calibration_are_the_nearest_figures_that_there_are() -> 
         "Its probabilities of this were off by 2.1 in 100 on average on test patients."
     )
     assert calibration_words(figures_of(metrics, kind_of("risk_desaturation")), "validation patients") == (
-        "Set to warn 0.5 times a patient-day, 40 in 100 of this model's warnings came true on validation patients "
-        "(95 % interval 30 to 50). Its probabilities of this were off by 0.4 in 100 on average on validation patients."
+        "Set to warn 0.5 times a patient-day, 40 in 100 of this model's warnings were followed by instability within "
+        "1 to 4 hours on validation patients (95 % interval 30 to 50). "
+        "Its probabilities of this were off by 0.4 in 100 on average on validation patients."
     )
     assert calibration_words(figures_of(metrics, kind_of("forecast_spo2_low"), 14_400)) == (
         "Its probabilities of this were off by 1.1 in 100 on average on test patients. "

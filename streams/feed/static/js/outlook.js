@@ -3,7 +3,8 @@ import { h, icon, setData, setIcon, setText } from "./dom.js";
 import { ageText, known, t } from "./i18n.js";
 import { isLoud } from "./store.js";
 
-const WORTH_A_WORD = 0.5; // below it the shape and the number do: "unusual 0.00" is noise
+const ODD_WORD = 0.5; // below these the shape and the number do: "unusual 0.00" on every tile is noise
+const RISK_WORD = 0.1;
 
 /** The outlook of a bed: {state: none | now | stale, ageMs, anomaly, risks, models}; none for another patient's. */
 export function outlookOf(bed, nowMs) {
@@ -80,10 +81,10 @@ export class OutlookMark {
     const coming = bed.advisories.find((alarm) => adviceOf(alarm).kind !== "anomaly");
     const likely = now.risks.filter((risk) => risk.horizon_s > 0).sort((a, b) => b.probability - a.probability)[0];
     const anomaly = stale ? null : now.anomaly;
-    const wordy = odd || anomaly?.score >= WORTH_A_WORD;
+    const wordy = odd || anomaly?.score >= ODD_WORD;
     this.#write(this.odd, "unusual", odd, wordy ? t("outlook.unusual") : "", anomaly ? score(anomaly.score) : null);
     const first = coming ? { word: adviceOf(coming).short, n: coming.probability === undefined ? "" : percent(coming.probability) }
-      : likely && !stale ? { word: riskShort(likely.name), n: percent(likely.probability) } : { word: "", n: null };
+      : likely && !stale ? { word: likely.probability >= RISK_WORD ? riskShort(likely.name) : "", n: percent(likely.probability) } : { word: "", n: null };
     this.#write(this.ahead, "ahead", coming, first.word, first.n);
     if (stale) return t("outlook.spoken_old", { age: ageText(now.ageMs) });
     if (now.state === "none") return "";
