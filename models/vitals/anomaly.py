@@ -94,6 +94,8 @@ class Detector:
 
     def judge(self, windows: Windows, memory: Memory) -> tuple[tuple[Anomaly | None, ...], Memory]:
         """An anomaly a bed (None: fewer than two vitals known in the last five minutes) and what is remembered."""
+        if not memory.beds:
+            return (), memory
         now = windows.at_ms // MINUTE_MS
         learnable = self._learnable(windows)
         known, fresh, seen = self._look(windows, memory, learnable)

@@ -117,6 +117,11 @@ def test_another_detector_goes_on_from_the_bytes_as_the_first_would() -> None:
         assert moved.memory == ward.memory
 
 
+def test_a_ward_without_beds_is_told_nothing() -> None:
+    nobody = picked(Ward(quiet(2)).windows(1), np.empty(0, np.intp))
+    assert detector().judge(nobody, Memory((), b"kept")) == ((), Memory((), b"kept"))
+
+
 def test_memory_is_small() -> None:
     ward = Ward(quiet(70))
     ward.upto(70)
