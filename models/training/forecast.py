@@ -76,22 +76,29 @@ def _hour(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[bytes,
     own, held, other = parts.values()
     shape = Shape(HOURS, AHEAD_H, *scales(own.windows(), own.truth()), (3, 12, 24))
     say(f"hour head: {len(own)} eICU and {len(other)} Challenge 2012 hours, {len(held)} to validate")
-    tables = [_table(shape, each) for each in (own, held, other)]
+    learned, validation, elsewhere = (_table(shape, each) for each in (own, held, other))
 
     def rows(epoch: int, chance: np.random.Generator) -> Table:
-        many = int(len(tables[0]) * OTHER_SHARE / (1 - OTHER_SHARE))
-        drawn = tables[2].of(chance.choice(len(tables[2]), min(many, len(tables[2])), replace=False))
-        return shuffled(tables[0].with_rows(drawn), chance)
+        many = int(len(learned) * OTHER_SHARE / (1 - OTHER_SHARE))
+        drawn = chance.choice(len(elsewhere), min(many, len(elsewhere)), replace=False)
+        return shuffled(learned.with_rows(elsewhere.of(drawn)), chance)
 
     nets = []
     for net in range(NETS):
 
-        def told(epoch: int, epochs: int, loss: float, validation: float, net: int = net) -> None:
+        def told(epoch: int, epochs: int, loss: float, validated: float, net: int = net) -> None:
             progress(f"hour network {net + 1} of {NETS}", epoch, epochs)
-            say(f"hour network {net + 1}, epoch {epoch}: pinball {loss:.4f}, validation {validation:.4f}")
+            say(f"hour network {net + 1}, epoch {epoch}: pinball {loss:.4f}, validation {validated:.4f}")
 
-        nets.append(fitted(shape, HOUR, rows, tables[1], seed + net, told))
-    said = np.mean([moves(net, tables[1]) for net in nets], axis=0)
+        nets.append(fitted(shape, HOUR, rows, validation, seed + net, told))
+    said = np.mean([moves(net, validation) for net in nets], axis=0)
+    settle, parameters = _hour_parameters(shape, held, said)
+    file = exported(shape, [weights(net) for net in nets], settle)
+    return file, parameters, {f"{source}_{split}": len(each) for (source, split), each in parts.items()}
+
+
+def _hour_parameters(shape: Shape, held: Examples, said: Floats) -> tuple[Settle, dict[str, Any]]:
+    """What the hour head is told with, from what the networks said of the validation hours."""
     windows, reach = held.windows(), _reach(shape)
     last, ago = last_known(windows)
     truth = np.where((ago < STALE_H)[:, :, None], held.truth(), np.nan).astype(np.float32)
@@ -99,15 +106,11 @@ def _hour(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[bytes,
     spoken = quantiles(shape, windows, said, settle)
     begin = calibration.start(spoken, windows, truth, reach)
     apart = calibration.best_apart(spoken, windows, held.following(), begin, reach, AHEAD_H)
+    further = {"shrink": settle.shrink.tolist(), "grain": settle.grain.tolist()}
     parameters = calibration.parameters(
-        begin, reach, apart, begin.skill > 0, stale_steps=STALE_H, least_known=1, silent_when_fallen=False
+        begin, reach, apart, begin.skill > 0, stale_steps=STALE_H, least_known=1, silent_when_fallen=False, **further
     )
-    file = exported(shape, [weights(net) for net in nets], settle)
-    return (
-        file,
-        {**parameters, "shrink": settle.shrink.tolist(), "grain": settle.grain.tolist()},
-        {f"{s}_{p}": len(e) for (s, p), e in parts.items()},
-    )
+    return settle, parameters
 
 
 def _table(shape: Shape, each: Examples) -> Table:

@@ -25,6 +25,8 @@ Flags = NDArray[np.bool_]
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEAST_EVENTS: Final = 30
 SIDES: Final = ("low", "high")
+SHOWN_H: Final = 4
+"""The horizon that tables and plots show of crossings."""
 _CHUNK: Final = 2048
 
 
@@ -120,55 +122,44 @@ def online(found: Findings, told: Told, suffix: str = "_online") -> None:
 def crossings(found: Findings, hours: Hours) -> None:
     """Brier score and reliability of P(beyond a limit within h hours), where the last known value is within it.
 
-    Beside it, ``base``: always telling the share that it happens to.
+    Beside it, ``base``: always telling the share that it happens to. Limits crossed too seldom to judge are left out.
     """
     limits = usual_limits()
     happened, known = crossed(hours.examples.following(), limits, AHEAD_H)
-    pooled: dict[str, tuple[list[Flags], list[Doubles]]] = {}
+    reliable: dict[str, tuple[Flags, Doubles]] = {}
     rows_of_table: list[tuple[Cell, ...]] = []
-    for channel, vital in enumerate(CHANNELS):
-        for side, word in enumerate(SIDES):
-            if not np.isfinite(limits[channel, side]):
-                continue
-            last = hours.last[:, channel]
-            within = last >= limits[channel, 0] if side == 0 else last <= limits[channel, 1]
-            for place, ahead in enumerate(AHEAD_H):
-                rows = within & known[:, channel, place] & np.isfinite(hours.chances[:, channel, place, side])
-                truth = happened[rows, side, channel, place]
-                if truth.sum() < LEAST_EVENTS:
-                    continue
-                chance, who = hours.chances[rows, channel, place, side], hours.examples.patient[rows]
-                name = f"{vital.value}_{word}_{ahead}h"
-                base = np.full(len(truth), truth.mean())
-                found.metrics |= {
-                    f"brier_{name}": intervals.brier(truth, chance, who),
-                    f"brier_{name}_base": intervals.brier(truth, base, who),
-                    f"ece_{name}": intervals.ece(truth, chance, who),
-                    f"auroc_{name}": intervals.auroc(truth, chance, who),
-                }
-                if ahead == 4:
-                    both = pooled.setdefault(f"{vital.value.replace('_', ' ')} {word}", ([], []))
-                    both[0].append(truth)
-                    both[1].append(chance)
-                    rows_of_table.append(
-                        (
-                            f"{vital.value} {word}",
-                            int(truth.sum()),
-                            round(float(truth.mean()), 4),
-                            *(found.shown(f"{kind}_{name}", 4) for kind in ("brier", "ece", "auroc")),
-                            found.shown(f"brier_{name}_base", 4),
-                        )
-                    )
-    found.tables.append(
-        Table(
-            title="Crossing a limit within 4 h, from within it (shipped policy, hourly means)",
-            columns=("limit", "events", "share", "Brier", "ECE", "AUROC", "Brier of the share"),
-            rows=tuple(rows_of_table),
-        )
-    )
-    if pooled:
-        cases = {n: (np.concatenate(a), np.concatenate(b)) for n, (a, b) in list(pooled.items())[:6]}
-        found.plots["crossings_4h.png"] = plots.reliability(cases, "P(crossing a limit within 4 h)")
+    for channel, side, place in np.ndindex(len(CHANNELS), len(SIDES), len(AHEAD_H)):
+        last, limit = hours.last[:, channel], limits[channel, side]
+        within = last >= limit if side == 0 else last <= limit
+        rows = within & known[:, channel, place] & np.isfinite(hours.chances[:, channel, place, side])
+        truth, chance = happened[rows, side, channel, place], hours.chances[rows, channel, place, side]
+        if truth.sum() < LEAST_EVENTS:
+            continue
+        name = f"{CHANNELS[channel].value}_{SIDES[side]}_{AHEAD_H[place]}h"
+        _crossing(found, name, truth, chance, hours.examples.patient[rows])
+        if AHEAD_H[place] == SHOWN_H:
+            words = f"{CHANNELS[channel].value.replace('_', ' ')} {SIDES[side]}"
+            reliable[words] = (truth, chance)
+            cells = (found.shown(f"{kind}_{name}", 4) for kind in ("brier", "ece", "auroc"))
+            shares = (int(truth.sum()), round(float(truth.mean()), 4))
+            rows_of_table.append((words, *shares, *cells, found.shown(f"brier_{name}_base", 4)))
+    title = f"Crossing a limit within {SHOWN_H} h, from within it (shipped policy, hourly means)"
+    columns = ("limit", "events", "share", "Brier", "ECE", "AUROC", "Brier of the share")
+    found.tables.append(Table(title=title, columns=columns, rows=tuple(rows_of_table)))
+    if reliable:
+        often = sorted(reliable, key=lambda words: -int(reliable[words][0].sum()))[:4]
+        cases = {words: reliable[words] for words in often}
+        found.plots["crossings.png"] = plots.reliability(cases, f"P(crossing a limit within {SHOWN_H} h)")
+
+
+def _crossing(found: Findings, name: str, truth: Flags, chance: Doubles, who: NDArray[np.intp]) -> None:
+    base = np.full(len(truth), truth.mean())
+    found.metrics |= {
+        f"brier_{name}": intervals.brier(truth, chance, who),
+        f"brier_{name}_base": intervals.brier(truth, base, who),
+        f"ece_{name}": intervals.ece(truth, chance, who),
+        f"auroc_{name}": intervals.auroc(truth, chance, who),
+    }
 
 
 def tables(found: Findings, floors: Mapping[str, tuple[float, ...]], rivals: tuple[str, ...]) -> None:
