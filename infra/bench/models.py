@@ -258,11 +258,11 @@ def _forecast(short: bool) -> tuple[list[Contender], float]:
     net = forecast_net.network(shape, recipe.units, recipe.wide, recipe.dropout, SEED)
     raw = net.get_layer("raw")  # starts at zero: an untrained head would say nothing to compare
     raw.set_weights([chance.normal(scale=0.05, size=part.shape).astype(np.float32) for part in raw.get_weights()])
-    shrink = np.zeros_like(reach)
-    session = _session(exported(shape, [forecast_net.weights(net)], shrink))
+    settle = forecast_net.Settle(np.zeros_like(reach), np.ones_like(reach))
+    session = _session(exported(shape, [forecast_net.weights(net)], settle))
     inputs = {"windows": windows, "age_years": age, "stay_h": stay}
     sequence, facts = forecast_net.features(shape, windows, age, stay)
-    theirs = forecast_net.shrunk(net.predict([sequence, facts], batch_size=BATCH, verbose=0), shrink)
+    theirs = net.predict([sequence, facts], batch_size=BATCH, verbose=0)
     difference = float(np.abs(session.run(["moves"], inputs)[0] - theirs).max())
     batch = {name: values[:BATCH] for name, values in inputs.items()}
     one = {name: values[:1] for name, values in inputs.items()}
