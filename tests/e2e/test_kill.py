@@ -16,13 +16,13 @@ import pytest
 
 from contracts import codec
 from contracts.records import SCHEMA_VERSION, AlertTransition, Category, SourceOffset, VitalsFrame
-from contracts.topology import CLOCK_KEY, VITALS
+from contracts.topology import CLOCK_KEY, FORECASTS, VITALS
 from infra.stack import Stack, wait_until
 from models.ward.core import WardCore
 from models.ward.policy import load_policy
 from producers.ward import Hospital
 from streams import ledger
-from tests.integration.streams.live import Arrivals, Feeder, caught_up, log_ends, storm
+from tests.integration.streams.live import Arrivals, Feeder, caught_up, log_ends, models_in, storm
 
 FULL: Final = os.environ.get("WARDSTREAM_TEST_FULL", "") == "1"
 BEDS: Final = 1000
@@ -44,7 +44,7 @@ def schedule() -> list[tuple[int, str]]:
 def test_kill_9_of_worker_broker_and_feed_loses_nothing_and_doubles_nothing(stack: Callable[..., Stack]) -> None:
     topology = stack("vitals", "feed", WARD_SNAPSHOT_EVERY_S="2")
     bootstrap = topology.environment()["WARD_KAFKA"]
-    feeder, arrivals = Feeder(bootstrap, BEDS, TICKS), Arrivals(bootstrap)
+    feeder, arrivals = Feeder(bootstrap, BEDS, TICKS, past=True), Arrivals(bootstrap)
     arrivals.start()
     feeder.start()
     back: list[tuple[str, float]] = []
@@ -58,15 +58,17 @@ def test_kill_9_of_worker_broker_and_feed_loses_nothing_and_doubles_nothing(stac
     assert wait_until(lambda: caught_up(bootstrap, lambda: ends), 60), (ends, ledger.cuts(bootstrap))
     arrivals.end()
 
-    ours, theirs, difference = ledger.audit(bootstrap, WardCore(load_policy(None)))
+    ours, theirs, difference = ledger.audit(bootstrap, WardCore(load_policy(None)), models_in())
+    forecasts = sum(1 for _ in ledger.read(bootstrap, FORECASTS.name))
     gap_s = arrivals.longest_gap_s()
     print(
         f"\n{len(back)} kills, back after {back} s; {len(ours.transitions)} transitions of "
         f"{len({i for i, _ in ours.transitions})} alarms, {theirs.repeats} written again with the same bytes; "
-        f"longest silence of a ward's scores {gap_s:.1f} s"
+        f"longest silence of a ward's scores {gap_s:.1f} s; {forecasts} forecasts of wards"
     )
     assert len(ours.transitions) > 100, "there must be something to lose"
     assert difference.none, difference
+    assert forecasts > BEDS // 50 * 3, "the models must speak, else it is not shown that they remember"
     assert gap_s <= GAP_S
     assert raised(theirs) == undisturbed(feeder.start_ms), "the alarms of a run in which nothing was killed"
 

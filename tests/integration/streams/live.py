@@ -18,6 +18,8 @@ from confluent_kafka import Consumer
 
 from contracts.topology import SCORES, VITALS
 from infra.stack import wait_until
+from models.registry import Registry
+from models.vitals.engine import VitalsModels
 from producers.publish import Publisher
 from producers.scenario import Script, parse_script
 from producers.ward import Hospital
@@ -44,6 +46,13 @@ for_s = 20
 """
 
 
+def models_in(folder: Path | None = None) -> VitalsModels:
+    """The models that a worker has whose own ones lie in that folder; without one, those that are shipped."""
+    models = VitalsModels(Registry(folder))
+    models.refresh()
+    return models
+
+
 def storm() -> Script:
     """A script under which a share of the beds alarms within seconds."""
     return parse_script(STORM, "storm")
@@ -55,7 +64,12 @@ class WorkerProcess:
     def __init__(self, bootstrap: str, folder: Path, name: str = "worker", **settings: str) -> None:
         self.log = folder / f"{name}.log"
         environ = {k: v for k, v in os.environ.items() if not k.startswith("WARD_")}
-        environ |= {"WARD_KAFKA": bootstrap, "WARD_LOG_FORMAT": "json", **settings}
+        environ |= {
+            "WARD_KAFKA": bootstrap,
+            "WARD_LOG_FORMAT": "json",
+            "WARD_MODELS_DIR": str(folder / "models"),
+            **settings,
+        }
         with self.log.open("ab") as out:
             self.process = subprocess.Popen([sys.executable, "-m", "streams.worker"], env=environ, stderr=out)
 
@@ -87,11 +101,19 @@ def worker(bootstrap: str, folder: Path, name: str = "worker", **settings: str) 
 class Feeder(threading.Thread):
     """Plays a simulated hospital into patient_vitals, a tick a second, through outages of the broker."""
 
-    def __init__(self, bootstrap: str, beds: int, ticks: int, script: Script | None = None, seed: int = 7) -> None:
+    def __init__(
+        self, bootstrap: str, beds: int, ticks: int, script: Script | None = None, seed: int = 7, past: bool = False
+    ) -> None:
         super().__init__(name="feeder", daemon=True)
         self.start_ms = int(time.time() * 1000) // 1000 * 1000
         self.hospital = Hospital(
-            beds, seed=seed, script=script or storm(), start_ms=self.start_ms, beds_per_ward=50, frame_beds=50
+            beds,
+            seed=seed,
+            script=script or storm(),
+            start_ms=self.start_ms,
+            beds_per_ward=50,
+            frame_beds=50,
+            past=past,
         )
         self.ticks = ticks
         self.frames = 0

@@ -15,7 +15,7 @@ from infra.stack import wait_until
 from models.ward.core import WardCore
 from models.ward.policy import load_policy
 from streams import ledger
-from tests.integration.streams.live import Feeder, WorkerProcess, caught_up, log_ends, worker
+from tests.integration.streams.live import Feeder, WorkerProcess, caught_up, log_ends, models_in, worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -24,7 +24,7 @@ QUICK = {"WARD_SNAPSHOT_EVERY_S": "1"}
 
 
 def agree(bootstrap: str) -> ledger.Ledger:
-    ours, theirs, difference = ledger.audit(bootstrap, WardCore(load_policy(None)))
+    ours, theirs, difference = ledger.audit(bootstrap, WardCore(load_policy(None)), models_in())
     assert ours.transitions, "the log must lead to alarms, else nothing is shown"
     assert difference.none, difference
     return theirs
@@ -36,7 +36,7 @@ def settle(bootstrap: str) -> None:
 
 
 def test_a_killed_worker_goes_on_from_its_cut_and_the_ledger_is_what_the_log_says(broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(broker, beds=200, ticks=20)
+    feeder = Feeder(broker, beds=200, ticks=20, past=True)
     with worker(broker, tmp_path, **QUICK) as first:
         first.wait_for(READY)
         feeder.start()
@@ -82,7 +82,7 @@ def test_a_worker_that_leaves_in_good_order_hands_over_without_repeating_much(br
 
 
 def test_a_worker_without_its_snapshots_builds_the_same_state_from_the_log(fresh_broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(fresh_broker, beds=100, ticks=14)
+    feeder = Feeder(fresh_broker, beds=100, ticks=24)
     with worker(fresh_broker, tmp_path, "one", WARD_SNAPSHOT_EVERY_S="600") as one:
         one.wait_for(READY)
         feeder.start()
