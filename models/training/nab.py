@@ -30,6 +30,7 @@ Doubles = NDArray[np.float64]
 _SHAPE: Final = Shape(recent=5, slope=48, spread=48, stale=(1,))
 _FADING: Final = 1 - 2 ** (-1 / 500)
 _INPUTS: Final = ("now x", "recent x", "slope x", "spread x")
+SEEDS: Final = (1, 2, 3)
 _WEIGHTS: Final = {FOREST: 1.0, HALF_SPACE: 0.5, "distance": 1.0}
 
 
@@ -139,18 +140,27 @@ def judged(
     return Interval(value, float(low), float(high), len(series))
 
 
-def compared(folder: Path, seed: int) -> Mapping[str, Mapping[str, Interval]]:
-    """detector -> profile -> NAB score: ours, river's half-space trees alone, a robust z."""
+def compared(folder: Path, seeds: Sequence[int] = SEEDS) -> Mapping[str, Mapping[str, Interval]]:
+    """detector -> profile -> NAB score: ours, river's half-space trees alone, a robust z.
+
+    Trees are drawn by lot, and the score moves by several points with the draw: told is the median of ``seeds``.
+    """
     series = read(folder)
     detectors = {
-        "ours": [ours(one, seed) for one in series],
-        "river": [river_alone(one, seed) for one in series],
-        "zscore": [robust_z(one) for one in series],
+        "ours": [[ours(one, seed) for one in series] for seed in seeds],
+        "river": [[river_alone(one, seed) for one in series] for seed in seeds],
+        "zscore": [[robust_z(one) for one in series]],
     }
     return {
-        name: {profile: judged(series, scores, costs) for profile, costs in PROFILES.items()}
-        for name, scores in detectors.items()
+        name: {
+            profile: _middle([judged(series, scores, costs) for scores in draws]) for profile, costs in PROFILES.items()
+        }
+        for name, draws in detectors.items()
     }
+
+
+def _middle(draws: Sequence[Interval]) -> Interval:
+    return sorted(draws, key=lambda draw: draw.value)[len(draws) // 2]
 
 
 def _points(series: Series, scores: Doubles, level: float, profile: Profile, outside: Doubles) -> float:
