@@ -12,7 +12,7 @@ from typing import Final
 
 from contracts.topology import as_mermaid
 from models.registry import CARD, Registry
-from models.training import cards, gate
+from models.training import cards, gate, shelf
 from models.training.recipes import RECIPES
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -55,10 +55,19 @@ def _model(registry: Registry, name: str) -> str:
     return "\n".join(lines) + "\n" + "\n\n".join(cards.markdown(table) for table in shown)
 
 
+def _cards(registry: Registry) -> dict[Path, str]:
+    """The card of each shipped version, as its manifest and evaluations have it now."""
+    versions = [(name, version) for name in registry.names() for version in registry.versions(name)]
+    return {
+        registry.folder(name, version) / CARD: shelf.card_of(registry, registry.load(name, version))
+        for name, version in versions
+    }
+
+
 def main() -> int:
     """Rewrites or, with ``--check``, compares; returns the exit code."""
-    pages = {README: refreshed(README.read_text()), MODELS: with_figures(MODELS.read_text())}
-    stale = [page for page, fresh in pages.items() if fresh != page.read_text()]
+    pages = {README: refreshed(README.read_text()), MODELS: with_figures(MODELS.read_text()), **_cards(Registry())}
+    stale = [page for page, fresh in pages.items() if not page.exists() or fresh != page.read_text()]
     if "--check" in sys.argv[1:]:
         for page in stale:
             sys.stderr.write(f"{page.relative_to(CHECKOUT)}: stale; run python -m infra.docs\n")

@@ -17,7 +17,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 OTHER: Final = "Further figures"
 ACRONYMS: Final[Mapping[str, str]] = {
-    word: word.upper() for word in ("auroc", "auprc", "mae", "rmse", "ece", "ppv", "crps", "nab", "news2", "sbp", "map")
+    word: word.upper()
+    for word in ("auroc", "auprc", "mae", "rmse", "ece", "ppv", "crps", "nab", "news2", "sbp", "map", "sofa")
 } | {"spo2": "SpO2", "brier": "Brier score", "saps1": "SAPS-I"}
 WARNING: Final = (
     "Research software, not a medical device. It has been tested on no ward, and nothing it says may decide about care."

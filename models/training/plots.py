@@ -38,7 +38,8 @@ def reliability(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
         parts = [part for part in np.array_split(np.argsort(p, kind="stable"), BINS) if len(part)]
         x, y = [float(p[part].mean()) for part in parts], [float(true[part].mean()) for part in parts]
         seen += [value for value in (*x, *y) if value > 0]
-        axes.plot(x, y, STROKES[at % 4], marker=MARKS[at % 6], color=INKS[at % 6], label=name, markersize=4)
+        shown = [value if value > 0 or not small else np.nan for value in y]  # none came true: no place on a log axis
+        axes.plot(x, shown, STROKES[at % 4], marker=MARKS[at % 6], color=INKS[at % 6], label=name, markersize=4)
     ends = (min(seen, default=0.001) / 1.5, min(1.0, max(seen, default=1.0) * 1.5)) if small else (0.0, 1.0)
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
     axes.annotate("as told", ends[1:] * 2, (-14, -6), textcoords="offset points", ha="right", color=GREY, fontsize=8)
