@@ -79,7 +79,7 @@ def _hours(
     online(found, lived(model, judged, lambda done, of: progress("stays lived through", done, of)))
     tables(found, FLOORS, RIVALS)
     crossings(found, hours)
-    draw(found, RIVALS)
+    draw(found, "boosting")
     example(found, hours)
     found.notes.append(
         "Skill is 1 - MAE / MAE of persistence (the last known hourly value, none older than 12 h). Online: all stays "

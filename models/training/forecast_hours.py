@@ -136,7 +136,7 @@ def crossings(found: Findings, hours: Hours) -> None:
         if truth.sum() < LEAST_EVENTS:
             continue
         name = f"{CHANNELS[channel].value}_{SIDES[side]}_{AHEAD_H[place]}h"
-        _crossing(found, name, truth, chance, hours.examples.patient[rows])
+        judge_crossing(found, name, truth, chance, hours.examples.patient[rows])
         if AHEAD_H[place] == SHOWN_H:
             words = f"{CHANNELS[channel].value.replace('_', ' ')} {SIDES[side]}"
             reliable[words] = (truth, chance)
@@ -152,7 +152,8 @@ def crossings(found: Findings, hours: Hours) -> None:
         found.plots["crossings.png"] = plots.reliability(cases, f"P(crossing a limit within {SHOWN_H} h)")
 
 
-def _crossing(found: Findings, name: str, truth: Flags, chance: Doubles, who: NDArray[np.intp]) -> None:
+def judge_crossing(found: Findings, name: str, truth: Flags, chance: Doubles, who: NDArray[np.intp]) -> None:
+    """Brier score, calibration error and AUROC of the chance of one limit, and the Brier score of telling its share."""
     base = np.full(len(truth), truth.mean())
     found.metrics |= {
         f"brier_{name}": intervals.brier(truth, chance, who),
@@ -191,9 +192,9 @@ def tables(found: Findings, floors: Mapping[str, tuple[float, ...]], rivals: tup
     ]
 
 
-def draw(found: Findings, rivals: tuple[str, ...]) -> None:
-    """Skill by horizon for each vital, and coverage of all."""
-    words = {"": "this model", **{f"_{rival}": rival.replace("_", " ") for rival in rivals if rival != "mean"}}
+def draw(found: Findings, rival: str) -> None:
+    """Skill by horizon for each vital beside its strongest rival, and coverage of all."""
+    words = {"": "this model", f"_{rival}": rival}
     for vital in CHANNELS:
         series = {
             word: [

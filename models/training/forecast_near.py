@@ -12,8 +12,9 @@ from models.ports import Windows
 from models.training import intervals, plots
 from models.training.deterioration_findings import Findings
 from models.training.evaluation import Cell, Interval, Table
-from models.training.forecast_calibration import usual_limits
+from models.training.forecast_calibration import crossed, usual_limits
 from models.training.forecast_grid import AHEAD_MINUTES, last_known
+from models.training.forecast_hours import LEAST_EVENTS, SIDES, judge_crossing
 from models.training.forecast_minutes import MinuteExamples, cuffs, monitors
 from models.training.forecast_speaks import halves, scored
 from models.vitals.forecast import VitalsForecaster
@@ -39,7 +40,10 @@ def near_findings(found: Findings, model: VitalsForecaster, folder: Path, split:
     for source, real in parts.items():
         if not len(real):
             continue
-        band, last = _bands(model, real)
+        band, chances = _bands(model, real)
+        last = last_known(real.windows)[0].astype(np.float64)
+        if source == "monitor":  # between cuffs nobody knows whether a limit was crossed
+            _crossings(found, model, real, chances, last)
         for channel, vital in enumerate(CHANNELS):
             for place, ahead in enumerate(AHEAD_MINUTES):
                 name = f"{vital.value}_{ahead}min_{source}"
@@ -63,10 +67,10 @@ def near_findings(found: Findings, model: VitalsForecaster, folder: Path, split:
 
 
 def _bands(model: VitalsForecaster, real: MinuteExamples) -> tuple[Doubles, Doubles]:
-    """(conformal quantiles (n, 6, 4, 5), last known (n, 6))."""
+    """(conformal quantiles (n, 6, 4, 5), chances of crossing a limit (n, 6, 4, 2))."""
     limits = usual_limits().astype(np.float32)
     book = model.near.opened()
-    bands = []
+    bands, chances = [], []
     for start in range(0, len(real), 2048):
         window = real.windows[start : start + 2048]
         n = len(window)
@@ -82,8 +86,25 @@ def _bands(model: VitalsForecaster, real: MinuteExamples) -> tuple[Doubles, Doub
             alarming=np.zeros(n, np.bool_),
         )
         with np.errstate(invalid="ignore"):
-            bands.append(model.near.say(window, windows, book).quantiles)
-    return np.concatenate(bands), last_known(real.windows)[0].astype(np.float64)
+            said = model.near.say(window, windows, book)
+        bands.append(said.quantiles)
+        chances.append(np.stack([said.below, said.above], axis=-1))
+    return np.concatenate(bands), np.concatenate(chances)
+
+
+def _crossings(found: Findings, model: VitalsForecaster, real: MinuteExamples, chances: Doubles, last: Doubles) -> None:
+    """Brier score of P(beyond a limit within h minutes), where the head speaks and the last value is within it."""
+    limits = usual_limits()
+    happened, known = crossed(real.following, limits, AHEAD_MINUTES)
+    for channel, side, place in np.ndindex(len(CHANNELS), 2, len(AHEAD_MINUTES)):
+        value, limit = last[:, channel], limits[channel, side]
+        within = value >= limit if side == 0 else value <= limit
+        rows = within & known[:, channel, place] & scored(real, channel, place, int(model.near.stale), 2)
+        truth = happened[rows, side, channel, place]
+        if not model.near.may_speak[channel, place] or truth.sum() < LEAST_EVENTS:
+            continue
+        name = f"{CHANNELS[channel].value}_{SIDES[side]}_{AHEAD_MINUTES[place]}min_monitor"
+        judge_crossing(found, name, truth, chances[rows, channel, place, side], real.patient[rows])
 
 
 def _judge(

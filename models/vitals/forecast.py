@@ -18,7 +18,7 @@ from contracts.records import Engine, VitalForecast
 from models.bundle import Bundle
 from models.ports import Memory, Windows
 from models.vitals import conformal
-from models.vitals.conformal import HORIZONS, WIDTH, Book
+from models.vitals.conformal import HORIZONS, Book
 from models.vitals.forecast_head import Head, Said, ticked
 from models.vitals.forecast_memory import (
     HOUR_PLAN,
@@ -98,7 +98,7 @@ def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
                 horizons_s = tuple(head.horizons_s[h] for h in chosen)
                 skill = tuple(None if s != s else s for s in skills[channel, chosen].tolist())
                 for bed in np.flatnonzero(said.speaks[:, channel, chosen[0]]).tolist():
-                    quantiles, below, above = told.at(bed * WIDTH + channel, chosen)
+                    quantiles, below, above = told.at(bed, channel, chosen)
                     found[bed].append(
                         VitalForecast(
                             vital=vital,
@@ -125,22 +125,26 @@ def _voices(head: Head, book: Book, channel: int) -> Iterator[tuple[Engine, list
 
 
 class _Told(NamedTuple):
-    """What a head said, rounded and in tuples of four horizons, bed after bed and vital after vital."""
+    """What a head said, rounded and in tuples of four horizons; ``places`` (beds, 6): where each vital of a bed is."""
 
+    places: list[list[int]]
     quantiles: list[tuple[tuple[float, ...], ...]]
     below: list[tuple[float, ...]]
     above: list[tuple[float, ...]]
 
     @classmethod
     def of(cls, said: Said) -> _Told:
-        lines = np.round(said.quantiles, 2).reshape(-1, len(LEVELS)).T.tolist()
-        chances = [np.round(each, 4).ravel().tolist() for each in (said.below, said.above)]
-        return cls(_by_vital(list(zip(*lines, strict=True))), *map(_by_vital, chances))
+        spoken = said.speaks.any(2)  # turning numbers into Python's own is what costs here
+        places: Any = (np.cumsum(spoken) - 1).reshape(spoken.shape)
+        lines = np.round(said.quantiles[spoken], 2).reshape(-1, len(LEVELS)).T.tolist()
+        chances = [np.round(each[spoken], 4).ravel().tolist() for each in (said.below, said.above)]
+        return cls(places.tolist(), _by_vital(list(zip(*lines, strict=True))), *map(_by_vital, chances))
 
     def at(
-        self, place: int, chosen: list[int]
+        self, bed: int, channel: int, chosen: list[int]
     ) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...] | None, tuple[float, ...] | None]:
         """Quantiles and chances of crossing at the ``chosen`` horizons; None where there is no limit."""
+        place = self.places[bed][channel]
         quantiles, below, above = self.quantiles[place], self.below[place], self.above[place]
         if len(chosen) < HORIZONS:
             quantiles = tuple([quantiles[h] for h in chosen])

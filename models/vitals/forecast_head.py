@@ -67,8 +67,7 @@ class Head:
         """(quantiles in the vital's steps, last known value, steps since then); NaN where a vital was never known."""
         inputs = {"windows": window, "age_years": windows.age_years, "stay_h": windows.stay_h}
         quantiles, last, ago = self._session.run(["quantiles", "last", "ago"], inputs)
-        stepped = np.rint(np.clip(quantiles.astype(np.float64), LOW, HIGH) * _PER_UNIT3) * _STEPS3
-        return stepped, last.astype(np.float64), ago.astype(np.float64)
+        return _stepped(quantiles.astype(np.float64)), last.astype(np.float64), ago.astype(np.float64)
 
     def say(self, window: NDArray[np.float32], windows: Windows, book: Book) -> Said:
         """The forecasts of all beds, by whichever engine has been the better one lately."""
@@ -77,7 +76,7 @@ class Head:
         if book.fallen.any():
             naive = conformal.persistence_band(book, self.start, last)
             band = np.where(book.fallen[None, :, :, None], naive, band)
-        band = np.rint(np.clip(band, LOW, HIGH) * _PER_UNIT3) * _STEPS3
+        band = _stepped(band)
         enough = (ago < self.stale) & (np.isfinite(window).sum(1) >= self.least)
         speaks = enough[:, :, None] & (self.may_speak & ~book.fallen if self.silent_when_fallen else self.may_speak)
         chances = conformal.beyond(band, windows.limits.astype(np.float64), self.apart)
@@ -126,6 +125,16 @@ class Head:
         steps = window.shape[1] - 1 - np.where(there, back, 0)
         value = window[np.arange(len(window)), steps]
         return np.where(there[:, None], value, np.float32(np.nan))
+
+
+def _stepped(values: Floats) -> Floats:
+    """What can be, in whole steps of each vital; the array given is written over."""
+    np.minimum(values, HIGH, out=values)
+    np.maximum(values, LOW, out=values)
+    values *= _PER_UNIT3
+    np.rint(values, out=values)
+    values *= _STEPS3
+    return values
 
 
 def ticked(slots: Beds, minute: NDArray[np.int64], plan: Plan) -> Flags:
