@@ -16,7 +16,7 @@ from models.bundle import Dataset
 from models.ports import Flags, Floats
 from models.training import deterioration_death as death_48h
 from models.training.deterioration_rows import death_rows, rows
-from models.training.deterioration_trees import Forest, Recipe, draw, graph, grow
+from models.training.deterioration_trees import Recipe, draw, graph, grow
 from models.training.recipes import Progress, Say
 from models.training.stays import Stay, load
 from models.vitals.deterioration import DEATH, GRAPH, RISKS, Calibration, Parameters, settings
@@ -38,6 +38,7 @@ _RECIPES: Final[Mapping[str, Recipe]] = {
     DEATH: Recipe(rate=0.04, rounds=200, least=80, share=0.2),
 }
 _DEATH_48H: Final = Recipe(rate=0.04, rounds=250, least=40, share=0.15)
+_DEATH_48H_LINE: Final = 0.25
 _LINES: Final[Mapping[str, float]] = {"hypotension": 0.25, "desaturation": 0.25, "tachycardia": 1.0, "tachypnoea": 0.25}
 """How much of a straight line's log odds is added to the trees'."""
 _EXPLAINED: Final = 0.3
@@ -46,6 +47,18 @@ _UNTOLD: Final = 0.05
 """Share of training rows whose age and sex, and of others whose hour of stay, are hidden: a ward may not tell them."""
 _DEATH_BLIND: Final = ("_age", "_known", "stay_h")
 """Endings of columns that the model of death does not read: how often somebody measured is another hospital's habit."""
+
+_TOLD: Final = {
+    "purpose": "How likely hypotension, desaturation, tachycardia and tachypnoea are within 4 hours in a patient who "
+    "has them not now, and how likely death in hospital is, from a day of hourly vitals, age and sex.",
+    "limits": (
+        "An hour's values are one number: what comes and goes within an hour is not seen, before or after.",
+        "Death as served at the bed knows vitals, age and sex only; `death_48h.onnx`, which knows the laboratory, is "
+        "judged beside it and not served.",
+        "A probability holds for patients like those of the data; treatment that prevented an event counts as "
+        "no event, so a low probability may be the merit of care that must go on.",
+    ),
+}
 
 
 class Lesson(NamedTuple):
@@ -75,7 +88,7 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         lines.append(line)
         say(f"{name}: {len(lesson.truth):,} rows, {lesson.truth.mean():.1%} of them followed by it")
     progress("risks", len(RISKS), len(RISKS) + 1)
-    whole, whole_calibration = _whole(records, seed)
+    whole, whole_calibration = death_from_all(records, seed)
     progress("risks", len(RISKS) + 1, len(RISKS) + 1)
     parameters = Parameters(
         features=NAMES,
@@ -85,22 +98,14 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         usual=_usual(stable),
         usual_age=float(np.nanmedian([stay.age_years for stay in hourly if stay.split == "train"])),
     )
-    files = {GRAPH: graph(forests, len(NAMES), lines), death_48h.GRAPH: graph([whole], len(death_48h.NAMES))}
+    files = {GRAPH: graph(forests, len(NAMES), lines), death_48h.GRAPH: whole}
     extra = {"death_48h": {"slope": whole_calibration.slope, "intercept": whole_calibration.intercept}}
     return files, {
         "code": CODE,
         "seed": seed,
         "data": _data(folder, hourly, records),
         "parameters": {**settings(parameters), **extra},
-        "purpose": "How likely hypotension, desaturation, tachycardia and tachypnoea are within 4 hours in a patient "
-        "who has them not now, and how likely death in hospital is, from a day of hourly vitals, age and sex.",
-        "limits": (
-            "An hour's values are one number: what comes and goes within an hour is not seen, before or after.",
-            "Death as served at the bed knows vitals, age and sex only; `death_48h.onnx`, which knows the laboratory, "
-            "is judged beside it and not served.",
-            "A probability holds for patients like those of the data; treatment that prevented an event counts as "
-            "no event, so a low probability may be the merit of care that must go on.",
-        ),
+        **_TOLD,
     }
 
 
@@ -130,14 +135,16 @@ def _lessons(hourly: Sequence[Stay], records: Sequence[Stay]) -> tuple[dict[str,
     return lessons, learned.inputs[learned.counts.all(axis=1)][:, LAST]
 
 
-def _whole(records: Sequence[Stay], seed: int) -> tuple[Forest, Calibration]:
-    """Death from all that the Challenge knows of two days."""
+def death_from_all(records: Sequence[Stay], seed: int) -> tuple[bytes, Calibration]:
+    """Death from all that the Challenge knows of two days: the graph and its calibration."""
     parts = {split: [stay for stay in records if stay.split == split] for split in ("train", "validation")}
     seen = {split: death_48h.features(stays) for split, stays in parts.items()}
     died = {split: death_48h.died(stays) > 0 for split, stays in parts.items()}
     every = np.arange(len(death_48h.NAMES))
-    forest = grow(seen["train"], died["train"], _DEATH_48H, _seeds(seed), every)
-    return forest, calibrated(forest.log_odds(seen["validation"]), died["validation"])
+    forest = grow(seen["train"], died["train"], _DEATH_48H, (seed, seed + 1), every)
+    line = draw(seen["train"], died["train"], _DEATH_48H_LINE)
+    odds = forest.log_odds(seen["validation"]) + line.log_odds(seen["validation"])
+    return graph([forest], len(every), [line]), calibrated(odds, died["validation"])
 
 
 def _columns(name: str) -> NDArray[np.intp]:
