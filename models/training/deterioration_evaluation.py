@@ -85,11 +85,13 @@ def _instability(
             scores |= _boosted(learned, place, seen.inputs[counts])
         found.judge(name, truth, p, who, scores)
         found.draw(name, f"{name.capitalize()} within 4 hours", truth, p, scores)
-        reliable[name] = (truth, p)
+        if len(truth):
+            reliable[name] = (truth, p)
         cells = [found.shown(f"auroc_{name}{end}") for end in ("", "_boosting", "_news2")]
         rest = [found.shown(f"{kind}_{name}") for kind in ("auprc", "observed", "slope", "ece")]
         table.append((name, len(truth), len(np.unique(who)), cells[0], GROUND[name], *cells[1:], *rest))
-    found.plots["reliability.png"] = plots.reliability(reliable, "Instability within 4 hours")
+    if reliable:
+        found.plots["reliability.png"] = plots.reliability(reliable, "Instability within 4 hours")
     columns = (
         "risk",
         "hours",

@@ -37,7 +37,9 @@ class Findings:
     plots: dict[str, bytes] = field(default_factory=dict)
 
     def judge(self, name: str, truth: Flags, told: Doubles, who: Names, scores: Mapping[str, Doubles]) -> None:
-        """Figures of probabilities told, a row each, and of rivals' ``scores`` on the same rows."""
+        """Figures of probabilities told, a row each, and of rivals' ``scores`` on the same rows; none of no rows."""
+        if not len(truth):
+            return
         self.metrics |= {
             f"auroc_{name}": intervals.auroc(truth, told, who),
             f"auprc_{name}": intervals.auprc(truth, told, who),

@@ -35,7 +35,6 @@ def death(
     """Both models of death on the Challenge's stays of the split, where there are any, and on all of ``outside``."""
     table: list[tuple[Cell, ...]] = []
     whole = _Whole(bundle)
-    reliable = {}
     if (folder / _RECORDS).is_file():
         judged = chosen(load(folder, ("challenge2012",), labs=True), split)
         seen, truth, stay = death_rows(judged, (_LAST,))
@@ -55,15 +54,17 @@ def death(
         found.plots["reliability_death.png"] = plots.reliability(reliable, "Death in hospital, Challenge 2012, 48 h")
     for hour in _OUTSIDE_HOURS:
         seen, truth, stay = death_rows(outside, (hour,))
+        if not len(truth):
+            continue
         who = np.array([each.patient for each in outside])[stay]
         told = model.probabilities(seen)[:, RISKS.index(DEATH)]
-        name = f"{DEATH}_eicu_{hour + 1}h"
+        name, where = f"{DEATH}_eicu_{hour + 1}h", f"eICU, {hour + 1} h"
         found.judge(name, truth, told, who, {})
-        table.append(_row(found, f"eICU, {hour + 1} h", "vitals, age, sex (served)", name, len(truth), truth.mean()))
-    found.judge(f"{DEATH}_48h_eicu", truth, whole.probabilities([outside[i] for i in stay]), who, {})
-    table.append(
-        _row(found, "eICU, 48 h", "and laboratory; no GCS, ventilation", f"{DEATH}_48h_eicu", len(truth), truth.mean())
-    )
+        table.append(_row(found, where, "vitals, age, sex (served)", name, len(truth), truth.mean()))
+        if hour == _LAST:
+            name = f"{DEATH}_48h_eicu"
+            found.judge(name, truth, whole.probabilities([outside[i] for i in stay]), who, {})
+            table.append(_row(found, where, "and laboratory; no GCS, ventilation", name, len(truth), truth.mean()))
     columns = ("stays", "what is known", "n", "died", "AUROC", "SAPS-I", "AUPRC", "Brier", "slope", "ECE")
     found.tables.append(Table(title="Death in hospital", columns=columns, rows=tuple(table)))
     found.notes.append(

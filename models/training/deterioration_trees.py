@@ -71,10 +71,10 @@ def draw(rows: Floats, truth: Flags, part: float) -> Line:
     """A logistic regression of the truth, of which ``part`` counts."""
     from sklearn.linear_model import LogisticRegression
 
-    known = rows.astype(np.float64)
-    middle = np.nan_to_num(np.nanmedian(known, axis=0))
+    known = np.where(np.isfinite(rows).any(axis=0), rows, 0.0).astype(np.float64)  # a column never known has no middle
+    middle = np.nanmedian(known, axis=0)
     low, high = np.nanpercentile(known, [5, 95], axis=0)
-    spread = np.maximum(np.nan_to_num(high - low) / 2, 1e-3)
+    spread = np.maximum((high - low) / 2, 1e-3)
     if not part:
         return Line(_single(middle), _single(spread), np.zeros(rows.shape[1], np.float32), 0.0)
     plain = Line(_single(middle), _single(spread), np.eye(rows.shape[1], dtype=np.float32), 0.0)
@@ -90,6 +90,7 @@ def grow(rows: Floats, truth: Flags, recipe: Recipe, seeds: Sequence[int], colum
     """A forest that tells the truth of rows from these columns; same rows and seeds, same trees."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    columns = columns[np.isfinite(rows[:, columns]).any(axis=0)]  # scikit-learn stumbles over one never known
     seen = rows[:, columns]
     with one_thread():
         ensembles = [

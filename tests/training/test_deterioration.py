@@ -78,6 +78,12 @@ def test_the_graph_knows_what_is_missing() -> None:
     assert run(graph(grown, 6), nothing)[0, 0] == pytest.approx(grown[0].log_odds(nothing)[0], abs=1e-5)
 
 
+def test_a_column_never_known_is_left_out() -> None:
+    seen, truth = planted(500, 1)
+    seen[:, 3] = np.nan
+    assert 3 not in grow(seen, truth, SMALL, (1,), np.arange(6)).columns
+
+
 def test_the_same_rows_and_seeds_grow_the_same_graph() -> None:
     seen, truth = planted(1000, 1)
     assert graph(forests(seen, truth), 6) == graph(forests(seen, truth), 6)
