@@ -3,7 +3,8 @@ ward.
 
 A vital is forecast hours ahead when it was known within the last ``stale_steps`` hours, minutes ahead when it was
 known within that many minutes and at least ``least_known`` times in the hour; and only for those (vital, horizon)
-that the manifest allows, because the network beat persistence there on real records.
+that the manifest allows, because the network beat persistence there on real records. Minutes ahead tell no chance of
+crossing a limit: on real minutes it was no better than a constant.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class VitalsForecaster:
     def __init__(self, bundle: Bundle) -> None:
         where = f"{bundle.name}/{bundle.version}/parameters"
         self.hour = Head(bundle.read(HOUR_FILE), bundle.parameters["hour"], HOUR_PLAN, f"{where}.hour")
-        self.near = Head(bundle.read(NEAR_FILE), bundle.parameters["near"], NEAR_PLAN, f"{where}.near")
+        self.near = Head(bundle.read(NEAR_FILE), bundle.parameters["near"], NEAR_PLAN, f"{where}.near", False)
 
     def forecast(self, windows: Windows, memory: Memory) -> tuple[tuple[Row, ...], Memory]:
         """See ``Forecaster``. First what came true is learned, then it is spoken. Raises Poison for foreign memory."""

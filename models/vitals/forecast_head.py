@@ -28,7 +28,7 @@ _PER_UNIT3: Final = PER_UNIT[:, None, None]
 
 class Said(NamedTuple):
     """What a head says of each bed. ``quantiles`` (beds, 6, 4, 5) conformal and in whole steps' values; ``speaks``
-    (beds, 6, 4); ``below`` and ``above`` (beds, 6, 4), NaN without a limit. ``network`` and ``last`` are what its
+    (beds, 6, 4); ``below`` and ``above`` (beds, 6, 4), NaN where not told. ``network`` and ``last`` are what its
     intervals are made from.
     """
 
@@ -41,15 +41,21 @@ class Said(NamedTuple):
 
 
 class Head:
-    """``parameters`` are those of this head in the manifest, see ``models.training.forecast``."""
+    """``parameters`` are those of this head in the manifest, see ``models.training.forecast``.
 
-    def __init__(self, onnx: bytes, parameters: Mapping[str, Any], plan: Plan, where: str) -> None:
+    ``tells_crossings``: whether it tells the chance that a limit is crossed.
+    """
+
+    def __init__(
+        self, onnx: bytes, parameters: Mapping[str, Any], plan: Plan, where: str, tells_crossings: bool = True
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         self.plan = plan
+        self.tells_crossings = tells_crossings
         self.start = Start.read(parameters, where)
         self.reach = _table(parameters, "reach", (WIDTH, HORIZONS), where)
         self.apart = _table(parameters, "apart", (2, WIDTH), where)
@@ -79,8 +85,15 @@ class Head:
         band = _stepped(band)
         enough = (ago < self.stale) & (np.isfinite(window).sum(1) >= self.least)
         speaks = enough[:, :, None] & (self.may_speak & ~book.fallen if self.silent_when_fallen else self.may_speak)
-        chances = conformal.beyond(band, windows.limits.astype(np.float64), self.apart)
+        if self.tells_crossings:
+            chances = self.crossings(band, windows.limits)
+        else:
+            chances = np.full((*band.shape[:3], 2), np.nan)
         return Said(band, speaks, chances[..., 0], chances[..., 1], quantiles, np.where(enough, last, np.nan))
+
+    def crossings(self, band: Floats, limits: NDArray[np.float32]) -> Floats:
+        """``conformal.beyond`` of what was told, with how crossings hang together for this head."""
+        return conformal.beyond(band, limits.astype(np.float64), self.apart)
 
     def learn(self, slots: Beds, minute: NDArray[np.int64], window: NDArray[np.float32], book: Book) -> Book:
         """The book after what has come true since each bed's last tick; ``slots`` are the beds' rings."""

@@ -147,6 +147,13 @@ def test_minutes_ahead_are_silent_where_they_did_not_beat_persistence(forecaster
     assert told == {(v, m) for v in range(len(CHANNELS)) for h, m in enumerate((5, 10, 15, 30)) if allowed[v, h]}
 
 
+def test_minutes_ahead_tell_no_chance_of_crossing_a_limit(forecaster: VitalsForecaster) -> None:
+    rows, _ = forecaster.forecast(seen(4), nothing())
+    near = [forecast for row in rows for forecast in heads(row)[0]]
+    assert near
+    assert all(forecast.below is None and forecast.above is None for forecast in near)
+
+
 def test_a_vital_not_known_for_half_a_day_is_not_forecast(forecaster: VitalsForecaster) -> None:
     windows = seen(5)
     windows.hours[0, -12:, CHANNEL[Vital.SPO2]] = np.nan
