@@ -231,8 +231,9 @@ class WardLog:
             if monotonic() - breath > BREATH_S:
                 await asyncio.sleep(0)
                 breath = monotonic()
-        if self.counsel is not None and after:
-            spoken = await self.counsel.aside(partial(self._consult, self.counsel, record, after))
+        asks = self._asks(record, after, effects) if self.counsel is not None else {}
+        if self.counsel is not None and asks:
+            spoken = await self.counsel.aside(partial(self._consult, self.counsel, record, after, asks))
             effects.scores += spoken.scores
             effects.forecasts += spoken.forecasts
             effects.transitions += spoken.transitions
@@ -241,19 +242,31 @@ class WardLog:
         self.wards.update(after)
         return effects
 
-    def _consult(self, counsel: Counsel, record: LogRecord, wards: dict[str, Any]) -> Effects:
-        """Ask the models about every ward that is due, and heed them: ``wards`` then holds the states afterwards.
+    def _asks(self, record: LogRecord, wards: dict[str, Any], effects: Effects) -> dict[str, Ask]:
+        """What is to be asked about each ward that is due. Found here and not beside the event loop, so that a tick at
+        which nothing is due need not wait for the models of other partitions."""
+        asks: dict[str, Ask] = {}
+        for ward, state in wards.items():
+            try:
+                ask = self.core.ask(state, record.at_ms)
+            except Exception as fault:  # as above
+                effects.letters += _blamed(record, fault).letters
+                continue
+            if ask is not None:
+                asks[ward] = ask
+        return asks
+
+    def _consult(self, counsel: Counsel, record: LogRecord, wards: dict[str, Any], asks: dict[str, Ask]) -> Effects:
+        """Have the models answer, and heed them: ``wards`` then holds the states afterwards.
 
         Touches nothing else, for it may run beside the event loop.
         """
         effects, core = Effects("tick"), self.core
-        for ward, state in wards.items():
+        for ward, ask in asks.items():
             began = perf_counter()
             try:
-                ask = core.ask(state, record.at_ms)
-                if ask is None:
-                    continue
-                wards[ward], heeded = core.heed(state, ask, counsel.answer(ask), record.at_ms, record.source)
+                answers = counsel.answer(ask)
+                wards[ward], heeded = core.heed(wards[ward], ask, answers, record.at_ms, record.source)
             except Exception as fault:  # as above
                 effects.letters += _blamed(record, fault).letters
                 continue

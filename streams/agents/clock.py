@@ -19,6 +19,7 @@ from streams.pulse import Pulse
 log = structlog.get_logger(__name__)
 
 LANE: Final = "clock"
+SLOTS: Final = VITALS.partitions
 
 
 class Clock:
@@ -45,8 +46,9 @@ class Clock:
         self._count = 0
         self._resting = False
 
-    async def tick(self) -> int:
-        """One tick to each owned partition that has none on its way; how many were sent."""
+    async def tick(self, slot: int | None = None) -> int:
+        """One tick to each owned partition of that slot (all of them without one) that has none on its way; how many
+        were sent."""
         self._count += 1
         frame = VitalsFrame(
             version=SCHEMA_VERSION,
@@ -57,7 +59,7 @@ class Clock:
             models=self._champions(),
         )
         value = codec.encode(frame)
-        due = sorted(self._owned() - self._waiting)
+        due = sorted(p for p in self._owned() - self._waiting if slot is None or p % SLOTS == slot)
         for partition in due:
             self._waiting.add(partition)
             await self._outbox.put(LANE, VITALS.name, CLOCK_KEY.encode(), value, partition, self._acked)
@@ -72,14 +74,18 @@ class Clock:
         self._pulse.appended(metadata.partition, metadata.offset)
 
     async def run(self, every_s: float) -> None:
-        """Tick until told to rest; a late round is not made up for."""
+        """Tick until told to rest; a late round is not made up for.
+
+        Each partition has a moment of its own within ``every_s``, so that not all of them want the models at once.
+        """
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due, slot = loop.time(), 0
         while not self._resting:
             try:
-                await self.tick()
+                await self.tick(slot)
             except Transient as failure:
                 log.error("the clock cannot write", failure=str(failure))
                 return
-            due = max(due + every_s, loop.time())
+            slot = (slot + 1) % SLOTS
+            due = max(due + every_s / SLOTS, loop.time())
             await asyncio.sleep(due - loop.time())
