@@ -95,6 +95,7 @@ def _elsewhere(found: Findings, model: VitalsForecaster, folder: Path, say: Say)
     stays = load(folder, ("mimic",))
     hours = spoken(model, examples(stays))
     judge(found, hours, {}, "_mimic")
+    online(found, lived(model, stays, lambda done, of: None), "_mimic_online")
     kinds = ("skill", "mae", "coverage")
     found.metrics = {
         name: figure
@@ -102,11 +103,13 @@ def _elsewhere(found: Findings, model: VitalsForecaster, folder: Path, say: Say)
         if "_mimic" not in name or (name.split("_", 1)[0] in kinds and not name.endswith("_raw"))
     }
     found.notes.append(
-        f"MIMIC demo ({len(stays)} stays, all splits: none was trained on), skill at 4 h: "
-        + ", ".join(
-            f"{vital} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
-            for vital in FLOORS
-            if (figure := found.metrics.get(f"skill_{vital}_4h_mimic")) is not None
-        )
+        f"MIMIC demo ({len(stays)} stays, all splits: none was trained on), at 4 h: "
+        + "; ".join(_at_4h(found, vital) for vital in FLOORS)
         + "."
     )
+
+
+def _at_4h(found: Findings, vital: str) -> str:
+    names = {"skill": "", "coverage": "", "coverage online": "_online"}
+    shown = (found.shown(f"{word.split()[0]}_{vital}_4h_mimic{ending}") for word, ending in names.items())
+    return f"{vital} " + ", ".join(f"{word} {figure}" for word, figure in zip(names, shown, strict=True))

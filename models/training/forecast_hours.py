@@ -115,7 +115,7 @@ def online(found: Findings, told: Told, suffix: str = "_online") -> None:
                 f"coverage_{name}{suffix}": intervals.mean(_within(truth[rows], said[rows]), who),
                 f"width_{name}{suffix}": intervals.mean(said[rows, 4] - said[rows, 0], who),
                 f"skill_{name}{suffix}": intervals.skill(np.abs(truth - said[:, 2])[rows], naive, who),
-                f"fallback_{name}": intervals.mean(told.naive[rows, channel, place], who),
+                f"fallback_{name}{suffix}": intervals.mean(told.naive[rows, channel, place], who),
             }
 
 
@@ -177,7 +177,7 @@ def tables(found: Findings, floors: Mapping[str, tuple[float, ...]], rivals: tup
             skill_rows.append((vital.value, f"{ahead} h", naive, ours, *skill))
             covers = [found.shown(f"coverage_{name}{kind}") for kind in ("_raw", "", "_online")]
             widths = (_value(found, f"width_{name}"), _value(found, f"width_{name}_online"))
-            cover_rows.append((vital.value, f"{ahead} h", *covers, *widths, _value(found, f"fallback_{name}")))
+            cover_rows.append((vital.value, f"{ahead} h", *covers, *widths, _value(found, f"fallback_{name}_online")))
     found.tables += [
         Table(
             title="Median against persistence",
