@@ -23,6 +23,7 @@ from models.training.stays import Stay, load
 from models.vitals.deterioration import load as load_model
 from models.vitals.deterioration_features import NAMES
 from models.vitals.instability import CONDITIONS
+from models.ward.policy import load_policy
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -76,6 +77,7 @@ def _instability(
     news = np.concatenate([rivals.news2(stay.vitals) for stay in judged])
     patients = np.array([stay.patient for stay in judged])[seen.stay]
     table: list[tuple[Cell, ...]] = []
+    warned: list[tuple[Cell, ...]] = []
     reliable = {}
     for place, name in enumerate(CONDITIONS):
         counts = seen.counts[:, place]
@@ -85,6 +87,7 @@ def _instability(
             scores |= _boosted(learned, place, seen.inputs[counts])
         found.judge(name, truth, p, who, scores)
         found.draw(name, f"{name.capitalize()} within 4 hours", truth, p, scores)
+        warned.append(_as_advised(found, name, truth, p, who))
         if len(truth):
             reliable[name] = (truth, p)
         cells = [found.shown(f"auroc_{name}{end}") for end in ("", "_boosting", "_news2")]
@@ -107,11 +110,25 @@ def _instability(
     )
     title = "Within 4 hours, of hours in which it is not there"
     found.tables.append(Table(title=title, columns=columns, rows=tuple(table)))
+    head = ("risk", "advised from", "share of hours", "came true (PPV)", "of all that came (recall)")
+    found.tables.append(Table(title="Hours at which the built-in policy advises", columns=head, rows=tuple(warned)))
     found.notes.append(
         "NEWS2 is its minimum from the last known respiration, SpO2, systolic pressure, pulse and temperature: hourly "
         "stays hold neither oxygen nor consciousness. Plain boosting is scikit-learn's, trained on the same stays from "
         "last value, 3-h change, 12-h mean and spread, age and hour."
     )
+
+
+def _as_advised(found: Findings, name: str, truth: Flags, told: Doubles, who: NDArray[np.str_]) -> tuple[Cell, ...]:
+    """What the hours are worth in which the built-in policy would advise: a row of their table."""
+    advised_from = load_policy().models.risk_from[name]
+    advised = told >= advised_from
+    found.metrics |= {
+        f"advised_{name}": intervals.mean(advised, who),
+        f"ppv_{name}": intervals.mean(truth[advised], who[advised]),
+        f"recall_{name}": intervals.mean(advised[truth], who[truth]),
+    }
+    return (name, advised_from, *(found.shown(f"{kind}_{name}") for kind in ("advised", "ppv", "recall")))
 
 
 def _boosted(learned: Rows, place: int, seen: Floats) -> dict[str, Doubles]:

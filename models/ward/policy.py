@@ -99,9 +99,9 @@ class ModelsRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ask_every_s: float = 10.0
     risks_every_s: float = 60.0
     priority: Priority = Priority.LOW
-    anomaly_from: float = 0.95
-    anomaly_until: float = 0.8
-    anomaly_sustained_s: float = 60.0
+    anomaly_from: float = 0.99
+    anomaly_until: float = 0.9
+    anomaly_sustained_s: float = 180.0
     early_warning_from: float = 0.8
     early_warning_until: float = 0.6
     early_warning_horizon_s: float = 14400.0

@@ -127,10 +127,10 @@ def test_only_the_newest_forecast_of_a_bed_is_kept_and_read_when_asked_for() -> 
         ("forecast_spo2_low", "at least 80 % likely for 30 s that oxygen saturation falls below 90 % within 4 h"),
         (
             "risk_hypotension",
-            "holds hypotension at least 50 % likely for 120 s, it warns. It is over once that is less",
+            "holds hypotension at least 38 % likely for 120 s, it warns. It is over once that is less",
         ),
         ("risk_unheard_of", "told a risk of unheard of; the policy in force now does not warn of it."),
-        ("anomaly", "at least 0.95 of 1 unlike this patient's own past for 60 s, it warns."),
+        ("anomaly", "at least 0.99 of 1 unlike this patient's own past for 180 s, it warns."),
     ],
 )
 def test_an_advisory_is_explained_in_words(condition: str, words: str) -> None:

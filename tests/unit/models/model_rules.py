@@ -22,7 +22,7 @@ from contracts.records import (
 from models.ports import ANOMALY, DETERIORATION, FORECAST, Memory
 from models.ward.policy import load_policy
 from tests.unit.models.bedside import T0, Lab, check_ledger, expected_id, second_of
-from tests.unit.models.beside import SERVING, Beside, Saying, a_past, advisories, source
+from tests.unit.models.beside import QUICK, SERVING, Beside, Saying, a_past, advisories, source
 from tests.unit.models.rules import ACKNOWLEDGED, CLEARED, RAISED, WORSE, rule
 
 HOURS_6 = 6 * 3600
@@ -512,11 +512,8 @@ def rising(second: int) -> float:
 
 
 def _medium() -> str:
-    from importlib import resources
-
-    text = resources.files("models.ward").joinpath("policies", "adult.toml").read_text(encoding="utf-8")
-    assert 'priority = "low" ' in text
-    return text.replace('priority = "low" ', 'priority = "medium" ')
+    assert 'priority = "low" ' in QUICK
+    return QUICK.replace('priority = "low" ', 'priority = "medium" ')
 
 
 MEDIUM = _medium()

@@ -71,9 +71,9 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
         replaced("risks_every_s = 60.0", "risks_every_s = 86400.0"),
         ("models.risks_every_s",),
     ),
-    "any pattern is unusual": (replaced("anomaly_from = 0.95", "anomaly_from = 0.1"), ("models.anomaly_from",)),
-    "a score above all scores": (replaced("anomaly_until = 0.8", "anomaly_until = 1.8"), ("models.anomaly_until",)),
-    "over before it began": (replaced("anomaly_until = 0.8", "anomaly_until = 0.99"), ("models.anomaly", "until")),
+    "any pattern is unusual": (replaced("anomaly_from = 0.99", "anomaly_from = 0.1"), ("models.anomaly_from",)),
+    "a score above all scores": (replaced("anomaly_until = 0.9", "anomaly_until = 1.9"), ("models.anomaly_until",)),
+    "over before it began": (replaced("anomaly_until = 0.9", "anomaly_until = 0.995"), ("models.anomaly", "until")),
     "a warning for next week": (
         replaced("early_warning_horizon_s = 14400.0", "early_warning_horizon_s = 604800.0"),
         ("models.early_warning_horizon_s",),
@@ -83,7 +83,7 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
         ("models.risk_until.hypotension is missing",),
     ),
     "a risk that is always there": (
-        replaced("[models.risk_from]\nhypotension = 0.5", "[models.risk_from]\nhypotension = 0.0"),
+        replaced("[models.risk_from]\nhypotension = 0.38", "[models.risk_from]\nhypotension = 0.0"),
         ("models.risk_from.hypotension",),
     ),
     "a ward's limit out of order": (with_more("[wards.W1.limits.spo2]\nlow = 80.0"), ("wards.W1.limits.spo2",)),
@@ -153,7 +153,7 @@ def test_the_hash_is_that_of_the_content_whatever_the_file_looks_like(change: Ca
     ("old", "new"),
     [
         ("low = 50.0", "low = 50.5"),
-        ("anomaly_from = 0.95", "anomaly_from = 0.96"),
+        ("anomaly_from = 0.99", "anomaly_from = 0.98"),
         ("delay_s = 30.0", "delay_s = 31.0"),
         ('latch = ["high"]', "latch = []"),
     ],
