@@ -32,12 +32,16 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Ward": {
         "simulate": Command("producers.cli:app", "play the simulated hospital"),
         "play": Command("producers.cli:app", "play real recordings"),
+        "replay": Command("producers.replay.cli:app", "any span of the log again, at any speed, into topics of its own"),
         "tail": Command("streams.cli:app", "alarms and scores, live in the terminal"),
         "acknowledge": Command("streams.cli:app", "acknowledge an alarm"),
         "grafana": Command("infra.commands.grafana:app", "the monitoring wall: push the boards, playlist, check"),
         "dlq": Command("streams.cli:app", "records that could not be read: list, send again"),
         "user": Command("streams.feed.cli:app", "who may sign in to the feed: add, list, revoke"),
         "audit": Command("streams.feed.cli:app", "who did what at the feed, and whether that log is whole"),
+    },
+    "Decisions": {
+        "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
