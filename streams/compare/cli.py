@@ -1,0 +1,203 @@
+"""``ward compare`` and ``ward why``: what would have been decided otherwise, and why it was decided so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contracts.topology import VITALS
+
+if TYPE_CHECKING:
+    from contracts.settings import Settings
+    from models.registry import Registry
+    from models.vitals.engine import VitalsModels
+    from streams.compare.episodes import Book
+    from streams.compare.report import Comparison
+    from streams.compare.sides import Decided, Side
+    from streams.compare.span import Span
+
+NOT_FOUND, FINDINGS = 3, 6
+EVERY_S = 2.0
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+WarmUp = Annotated[
+    str | None,
+    typer.Option(
+        help="Begin with so much of the log before the span, not with a snapshot.",
+        show_default="newest snapshot before it, else 15m",
+    ),
+]
+SIDE = "A policy file, or NAME@VERSION of a model (@candidate, @champion, @none); again for more."
+
+
+@app.command()
+def compare(
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="RFC 3339 with zone, or -2h: so long ago.", show_default="the log's start"),
+    ] = None,
+    length: Annotated[
+        str | None, typer.Option("--for", help="90s, 15m, 2h, 1d.", show_default="up to the log's end")
+    ] = None,
+    topic: Annotated[str, typer.Option(help="A topic of vitals frames.")] = VITALS.name,
+    champion: Annotated[list[str] | None, typer.Option(help=SIDE, show_default="what is in force")] = None,
+    candidate: Annotated[list[str] | None, typer.Option(help=SIDE, show_default="what is in force")] = None,
+    warm_up: WarmUp = None,
+    truth: Annotated[Path | None, typer.Option(help="What really happened: `ward simulate --truth`.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report, with plots, to this file.")] = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="Ask no model: quicker, no advisories.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examples: ward compare --from -2h --candidate new.toml · ward compare --candidate vitals_anomaly@candidate
+
+    Decides a span of the log anew, twice, at full speed, and says what the candidate would have told otherwise. Exit 6
+    when the decisions differ, 0 when they are the same to the byte. Changes nothing and writes into no topic.
+    """
+    from streams.compare import report
+
+    found = _compared(start, length, topic, (champion or (), candidate or ()), warm_up, truth, not no_models)
+    document = report.document(found)
+    if html is not None:
+        from streams.compare.page import page
+
+        _write(html, page(document, found))
+    if as_json:
+        _print(document)
+    else:
+        for line in report.lines(document):
+            print(line)
+    raise typer.Exit(0 if found.equal else FINDINGS)
+
+
+def _compared(
+    start: str | None,
+    length: str | None,
+    topic: str,
+    asked: tuple[Sequence[str], Sequence[str]],
+    warm_up: str | None,
+    truth: Path | None,
+    with_models: bool,
+) -> Comparison:
+    import time
+
+    from models.registry import Registry, own_folder
+    from streams.compare.moment import length_s, moment_ms
+    from streams.compare.report import Comparison
+    from streams.compare.span import survey
+    from streams.compare.truth import read_truth
+
+    settings = _settings()
+    registry = Registry(own_folder(settings))
+    sides = [_side(n, of, settings, registry) for n, of in zip(("champion", "candidate"), asked, strict=True)]
+    now_ms = int(time.time() * 1000)
+    from_ms = None if start is None else moment_ms(start, now_ms, "--from")
+    to_ms = None if length is None else (from_ms or 0) + int(length_s(length, "--for") * 1000)
+    if length is not None and from_ms is None:
+        from contracts.errors import Misconfigured
+
+        raise Misconfigured("--for needs --from: a length from where?")
+    span = survey(settings.kafka, topic, from_ms, to_ms, None if warm_up is None else length_s(warm_up, "--warm-up"))
+    began = time.perf_counter()
+    both, missing = _decided(settings, span, sides, registry if with_models else None)
+    took_s = time.perf_counter() - began
+    events = None
+    if truth is not None:
+        first, last = both[0].first_ms or 0, both[0].last_ms or 0
+        events = read_truth(truth, first if from_ms is None else from_ms, last if to_ms is None else to_ms)
+    written = _written(settings, span) if topic == VITALS.name else None
+    return Comparison.of(span, both, took_s, with_models, events=events, written=written, missing=missing)
+
+
+def _decided(
+    settings: Settings, span: Span, sides: Sequence[Side], registry: Registry | None
+) -> tuple[list[Decided], frozenset[tuple[str, str]]]:
+    import time
+
+    from streams.compare import sides as deciding
+    from streams.compare.span import records
+
+    missing: set[tuple[str, str]] = set()
+    models = None if registry is None else _models(registry, missing)
+    began = last = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_S:
+            last = time.monotonic()
+            print(f"{done} of {span.records} records, {done / (last - began):.0f} a second", file=sys.stderr)
+
+    return deciding.decided(records(settings.kafka, span), span, sides, models, progress), frozenset(missing)
+
+
+def _models(registry: Registry, missing: set[tuple[str, str]]) -> VitalsModels:
+    """The models of the registry, by the versions that the log or a side names; those not to be had are noted."""
+    from models.vitals.engine import Event, VitalsModels
+
+    def tell(event: Event) -> None:
+        if event.what in ("absent", "fault"):
+            missing.add((event.name, event.version))
+
+    return VitalsModels(registry, tell)
+
+
+def _side(name: str, asked: Iterable[str], settings: Settings, registry: Registry) -> Side:
+    """What ``--champion`` and ``--candidate`` mean; nothing is what is in force."""
+    from contracts.errors import Misconfigured
+    from models.vitals.engine import LOADERS
+    from models.ward.policy import load_policy
+    from streams.compare.sides import NONE, Side
+
+    policy, models = settings.policy, dict[str, str]()
+    for one in filter(None, asked):
+        model, at, version = one.partition("@")
+        if not at:
+            policy = one
+        elif model not in LOADERS:
+            raise Misconfigured(f"--{name} {one}: no model {model}; there are {', '.join(LOADERS)}")
+        else:
+            models[model] = version if version == NONE else registry.resolve(model, version)
+    return Side(name, load_policy(policy), models)
+
+
+def _written(settings: Settings, span: Span) -> Book:
+    """What was written live of the span's records."""
+    from contracts import codec
+    from contracts.records import AlertTransition
+    from contracts.topology import ALERTS
+    from streams.compare.episodes import Book
+    from streams.ledger import read
+
+    book = Book()
+    for record in read(settings.kafka, ALERTS.name):
+        transition = codec.decode(record.value, AlertTransition)
+        if span.counts(transition.source):
+            book.add(transition)
+    return book
+
+
+def _settings() -> Settings:
+    from contracts.settings import Settings
+
+    return Settings.from_env(os.environ)
+
+
+def _print(document: Any) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    from contracts.errors import Misconfigured
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as failure:
+        raise Misconfigured(f"--html {path}: {failure.strerror}") from failure
