@@ -18,6 +18,7 @@ from models.training.forecast_grid import AHEAD_H, Examples
 from models.training.forecast_live import Told
 from models.vitals.forecast import VitalsForecaster
 from models.vitals.history import CHANNELS, MINUTES
+from models.ward.policy import load_policy
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -142,9 +143,10 @@ def crossings(found: Findings, hours: Hours) -> None:
             reliable[words] = (truth, chance)
             cells = (found.shown(f"{kind}_{name}", 4) for kind in ("brier", "ece", "auroc"))
             shares = (int(truth.sum()), round(float(truth.mean()), 4))
-            rows_of_table.append((words, *shares, *cells, found.shown(f"brier_{name}_base", 4)))
+            worth = (found.shown(f"{kind}_{name}", 3) for kind in ("warned", "ppv", "recall"))
+            rows_of_table.append((words, *shares, *cells, found.shown(f"brier_{name}_base", 4), *worth))
     title = f"Crossing a limit within {SHOWN_H} h, from within it (shipped policy, hourly means)"
-    columns = ("limit", "events", "share", "Brier", "ECE", "AUROC", "Brier of the share")
+    columns = ("limit", "events", "share", "Brier", "ECE", "AUROC", "Brier of the share", "warned", "PPV", "recall")
     found.tables.append(Table(title=title, columns=columns, rows=tuple(rows_of_table)))
     if reliable:
         often = sorted(reliable, key=lambda words: -int(reliable[words][0].sum()))[:4]
@@ -153,9 +155,16 @@ def crossings(found: Findings, hours: Hours) -> None:
 
 
 def judge_crossing(found: Findings, name: str, truth: Flags, chance: Doubles, who: NDArray[np.intp]) -> None:
-    """Brier score, calibration error and AUROC of the chance of one limit, and the Brier score of telling its share."""
+    """Brier score, calibration error and AUROC of the chance of one limit, and the Brier score of telling its share.
+
+    ``ppv``: how often it came true where the built-in policy would warn, ``warned``: in which share of hours it would.
+    """
     base = np.full(len(truth), truth.mean())
+    warned = chance >= load_policy().models.early_warning_from
     found.metrics |= {
+        f"ppv_{name}": intervals.mean(truth[warned], who[warned]),
+        f"warned_{name}": intervals.mean(warned, who),
+        f"recall_{name}": intervals.mean(warned[truth], who[truth]),
         f"brier_{name}": intervals.brier(truth, chance, who),
         f"brier_{name}_base": intervals.brier(truth, base, who),
         f"ece_{name}": intervals.ece(truth, chance, who),

@@ -4,7 +4,8 @@ ward.
 A vital is forecast hours ahead when it was known within the last ``stale_steps`` hours, minutes ahead when it was
 known within that many minutes and at least ``least_known`` times in the hour; and only for those (vital, horizon)
 that the manifest allows, because the network beat persistence there on real records. Minutes ahead tell no chance of
-crossing a limit: on real minutes it was no better than a constant.
+crossing a limit: on real minutes it was no better than a constant. Hours ahead, a vital that has just left what the
+hour shows of it is told by persistence from where it is now: of such a move the network has seen nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from models.vitals.history import CHANNELS, MINUTE_MS
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 HOUR_FILE: Final = "hour.onnx"
 NEAR_FILE: Final = "near.onnx"
+NOW_MINUTES: Final = 5
 
 Row = tuple[VitalForecast, ...]
 
@@ -68,7 +70,7 @@ class VitalsForecaster:
         if near_due.any():
             near_book = self.near.learn(beds["near"][near_due], minute[near_due], windows.minutes[near_due], near_book)
         with np.errstate(invalid="ignore"):  # what is not known goes through as NaN
-            far = self.hour.say(windows.hours, windows, hour_book)
+            far = self.hour.say(windows.hours, windows, hour_book, _now(windows.minutes))
             soon = self.near.say(windows.minutes, windows, near_book)
         if hour_due.any() or near_due.any():
             memory = self._remembered(beds, minute, (hour_due, near_due), (far, soon), (hour_book, near_book))
@@ -95,10 +97,10 @@ def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
         told = _Told.of(said)
         skills = conformal.skill_told(book)
         for channel, vital in enumerate(CHANNELS):
-            for engine, chosen in _voices(head, book, channel):
+            for engine, chosen, meant in _voices(head, book, channel, said.unsettled[:, channel]):
                 horizons_s = tuple(head.horizons_s[h] for h in chosen)
                 skill = tuple(None if s != s else s for s in skills[channel, chosen].tolist())
-                for bed in np.flatnonzero(said.speaks[:, channel, chosen[0]]).tolist():
+                for bed in np.flatnonzero(said.speaks[:, channel, chosen[0]] & meant).tolist():
                     quantiles, below, above = told.at(bed, channel, chosen)
                     found[bed].append(
                         VitalForecast(
@@ -114,15 +116,30 @@ def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
     return tuple(map(tuple, found))
 
 
-def _voices(head: Head, book: Book, channel: int) -> Iterator[tuple[Engine, list[int]]]:
-    """Which engine speaks of which horizons of a vital."""
+def _now(minutes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of each vital over the last five minutes; NaN where there was none."""
+    recent = minutes[:, -NOW_MINUTES:]
+    known = np.isfinite(recent)
+    count = known.sum(1)
+    mean: NDArray[np.float32] = np.where(
+        count > 0, np.where(known, recent, 0).sum(1) / np.maximum(count, 1), np.nan
+    ).astype(np.float32)
+    return mean
+
+
+def _voices(
+    head: Head, book: Book, channel: int, unsettled: NDArray[np.bool_]
+) -> Iterator[tuple[Engine, list[int], NDArray[np.bool_]]]:
+    """Which engine speaks of which horizons of a vital, and of which beds."""
     allowed, fallen = head.may_speak[channel], book.fallen[channel]
-    network = [int(h) for h in np.flatnonzero(allowed & ~fallen)]
-    if network:
-        yield Engine.LSTM, network
-    naive = [] if head.silent_when_fallen else [int(h) for h in np.flatnonzero(allowed & fallen)]
-    if naive:
-        yield Engine.PERSISTENCE, naive
+    if network := [int(h) for h in np.flatnonzero(allowed & ~fallen)]:
+        yield Engine.LSTM, network, ~unsettled
+    if head.silent_when_fallen:
+        return
+    if naive := [int(h) for h in np.flatnonzero(allowed & fallen)]:
+        yield Engine.PERSISTENCE, naive, ~unsettled
+    if unsettled.any() and (every := [int(h) for h in np.flatnonzero(allowed)]):
+        yield Engine.PERSISTENCE, every, unsettled
 
 
 class _Told(NamedTuple):

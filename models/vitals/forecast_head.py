@@ -29,7 +29,7 @@ _PER_UNIT3: Final = PER_UNIT[:, None, None]
 class Said(NamedTuple):
     """What a head says of each bed. ``quantiles`` (beds, 6, 4, 5) conformal and in whole steps' values; ``speaks``
     (beds, 6, 4); ``below`` and ``above`` (beds, 6, 4), NaN where not told. ``network`` and ``last`` are what its
-    intervals are made from.
+    intervals are made from. ``unsettled`` (beds, 6): persistence speaks, from where the vital is now.
     """
 
     quantiles: Floats
@@ -38,6 +38,7 @@ class Said(NamedTuple):
     above: Floats
     network: Floats
     last: Floats
+    unsettled: Flags
 
 
 class Head:
@@ -75,21 +76,38 @@ class Head:
         quantiles, last, ago = self._session.run(["quantiles", "last", "ago"], inputs)
         return _stepped(quantiles.astype(np.float64)), last.astype(np.float64), ago.astype(np.float64)
 
-    def say(self, window: NDArray[np.float32], windows: Windows, book: Book) -> Said:
-        """The forecasts of all beds, by whichever engine has been the better one lately."""
+    def say(
+        self, window: NDArray[np.float32], windows: Windows, book: Book, now: NDArray[np.float32] | None = None
+    ) -> Said:
+        """The forecasts of all beds, by whichever engine has been the better one lately.
+
+        ``now`` (beds, 6) is where each vital has been in the last minutes. Where that is further from the last step
+        than nine in ten steps move, the network has not seen what is going on: persistence speaks, from there. And
+        what is beyond a limit now is beyond it at some time up to every horizon.
+        """
         quantiles, last, ago = self.network(window, windows)
         band = conformal.network_band(book, self.start, quantiles)
-        if book.fallen.any():
-            naive = conformal.persistence_band(book, self.start, last)
-            band = np.where(book.fallen[None, :, :, None], naive, band)
+        unsettled = np.zeros(last.shape, np.bool_)
+        if now is not None:
+            moved = now - last
+            unsettled = (moved < self.start.offsets[0, :, 0]) | (moved > self.start.offsets[-1, :, 0])
+        if book.fallen.any() or unsettled.any():
+            present = last if now is None else np.where(unsettled, now, last)
+            naive = conformal.persistence_band(book, self.start, present)
+            band = np.where((book.fallen | unsettled[:, :, None])[..., None], naive, band)
         band = _stepped(band)
         enough = (ago < self.stale) & (np.isfinite(window).sum(1) >= self.least)
         speaks = enough[:, :, None] & (self.may_speak & ~book.fallen if self.silent_when_fallen else self.may_speak)
         if self.tells_crossings:
             chances = self.crossings(band, windows.limits)
+            if now is not None:
+                past = np.stack([now < windows.limits[..., 0], now > windows.limits[..., 1]], -1)
+                chances = np.where(past[:, :, None], 1.0, chances)
         else:
             chances = np.full((*band.shape[:3], 2), np.nan)
-        return Said(band, speaks, chances[..., 0], chances[..., 1], quantiles, np.where(enough, last, np.nan))
+        return Said(
+            band, speaks, chances[..., 0], chances[..., 1], quantiles, np.where(enough, last, np.nan), unsettled
+        )
 
     def crossings(self, band: Floats, limits: NDArray[np.float32]) -> Floats:
         """``conformal.beyond`` of what was told, with how crossings hang together for this head."""

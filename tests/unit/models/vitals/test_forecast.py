@@ -72,11 +72,11 @@ def heads(row: tuple[VitalForecast, ...]) -> tuple[list[VitalForecast], list[Vit
 
 def test_the_same_input_and_memory_give_the_same_words_and_memory(forecaster: VitalsForecaster) -> None:
     memory, windows = grown(forecaster), seen(99)
-    kept = [each.copy() for each in windows]
+    kept = [each.tobytes() for each in windows]
     first = forecaster.forecast(windows, memory)
     forecaster.forecast(seen(5), nothing())
     assert forecaster.forecast(windows, memory) == first
-    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(windows, kept, strict=True))
+    assert [each.tobytes() for each in windows] == kept
 
 
 def test_what_is_remembered_is_bytes_that_another_process_can_go_on_from(forecaster: VitalsForecaster) -> None:
@@ -180,7 +180,34 @@ def stuck(hour: int) -> Windows:
     windows = seen(11, START_MIN + hour * 60)
     windows.hours[:] = USUAL - 4 * SPREAD
     windows.hours[:, -1] = USUAL + 4 * SPREAD
+    windows.minutes[:] = USUAL + 4 * SPREAD
     return windows
+
+
+def test_a_vital_that_has_just_left_its_hour_is_told_by_persistence_from_where_it_is(
+    forecaster: VitalsForecaster,
+) -> None:
+    spo2 = CHANNEL[Vital.SPO2]
+    windows = seen(12)
+    windows.hours[:, -1, spo2] = 97.0
+    windows.minutes[:, :, spo2] = 97.0
+    windows.minutes[0, -6:, spo2] = 82.0
+    before, _ = forecaster.forecast(windows, nothing())
+    told = {forecast.vital: forecast for forecast in heads(before[0])[1]}
+    assert told[Vital.SPO2].engine is Engine.PERSISTENCE
+    assert [quantiles[2] for quantiles in told[Vital.SPO2].quantiles] == [82.0] * 4
+    assert told[Vital.SPO2].below == (1.0,) * 4, "it is below its limit already"
+    assert told[Vital.HEART_RATE].engine is Engine.LSTM
+    others = [forecast for row in before[1:] for forecast in heads(row)[1]]
+    assert {forecast.engine for forecast in others} == {Engine.LSTM}
+
+
+def test_a_vital_a_little_off_its_hour_is_still_the_networks(forecaster: VitalsForecaster) -> None:
+    windows = seen(13)
+    windows.hours[:, -1, CHANNEL[Vital.HEART_RATE]] = 80.0
+    windows.minutes[:, -6:, CHANNEL[Vital.HEART_RATE]] = 84.0
+    rows, _ = forecaster.forecast(windows, nothing())
+    assert {f.engine for row in rows for f in heads(row)[1] if f.vital is Vital.HEART_RATE} == {Engine.LSTM}
 
 
 def test_persistence_speaks_where_it_was_the_better_one_lately_and_the_record_says_so(
