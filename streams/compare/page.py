@@ -74,7 +74,7 @@ def _waited(wait: dict[str, Any]) -> str:
 
 
 def _fates(document: dict[str, Any], found: Comparison) -> Iterator[str]:
-    alerts = document["alerts"]
+    alerts = document["fates"]
     yield "<h2>What becomes of the alarms</h2><ul class='fates'>"
     for fate in FATES:
         kind = fate if alerts[fate] else "none"

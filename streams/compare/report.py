@@ -73,7 +73,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "models_not_to_be_had": [f"{name}@{version}" for name, version in sorted(found.missing)],
         "champion": _side(champion),
         "candidate": _side(candidate),
-        "alerts": totals(found.pairs),
+        "fates": totals(found.pairs),
         "by_condition": _grouped(found.pairs, lambda pair: (pair.either.episode.condition,), ("condition",)),
         "by_bed": _grouped(found.pairs, lambda pair: (pair.either.episode.ward, pair.either.bed), ("ward", "bed")),
         "differences": [_difference(pair) for pair in found.pairs if pair.fate != "same"],
@@ -222,7 +222,7 @@ def _row(label: str, *values: Any) -> str:
 
 
 def _fates(report: dict[str, Any]) -> Iterator[str]:
-    alerts, differences = report["alerts"], report["differences"]
+    alerts, differences = report["fates"], report["differences"]
     if not alerts["champion"] and not alerts["candidate"]:
         yield NO_ALARMS
         return
