@@ -131,7 +131,7 @@ def test_equal_sides_are_equal_and_a_policy_by_another_name_decides_the_same(rec
     assert found.equal
     report = document(found)
     assert report["differences"] == []
-    assert report["fates"]["same"] == report["alerts"]["champion"] > 0
+    assert report["fates"]["same"] == report["fates"]["champion"] > 0
     assert any("to the byte" in line for line in lines(report))
 
 

@@ -1,0 +1,155 @@
+"""``ward compare`` as a person types it, on a real broker with a log that a real worker has answered for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+
+from contracts import codec
+from contracts.records import ModelRef
+from contracts.topology import ALERTS, VITALS, partition_for
+from infra.stack import wait_until
+from streams import ledger
+from tests.conftest import MakeTopic
+from tests.integration.streams.live import Feeder, worker
+from tests.unit.streams.compare.logs import T0, hospital, tick
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
+SECONDS = 150
+
+
+def ward(bootstrap: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("WARD_")} | {"WARD_KAFKA": bootstrap}
+    return subprocess.run(
+        [sys.executable, "-m", "infra.cli", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def compared(bootstrap: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = ward(bootstrap, "compare", *arguments, "--json")
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def topic(kafka: str, make_topic: MakeTopic) -> str:
+    """A topic with some minutes of simulated wards, with the times of its records set by us."""
+    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime"})
+    fill(kafka, name, SECONDS, ())
+    return name
+
+
+def fill(bootstrap: str, name: str, seconds: int, models: Sequence[ModelRef]) -> None:
+    source, producer = hospital(), Producer({"bootstrap.servers": bootstrap})
+    partitions = sorted({partition_for(ward, VITALS.partitions) for ward in source.roster.wards})
+    for second in range(seconds):
+        at_ms = T0 + second * 1000
+        for frame in source.tick():
+            partition = partition_for(frame.ward, VITALS.partitions)
+            producer.produce(name, codec.encode(frame), frame.ward.encode(), partition, timestamp=at_ms)
+        for partition in partitions:
+            producer.produce(name, codec.encode(tick(at_ms, models)), b"~clock", partition, timestamp=at_ms + 500)
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture
+def stricter(tmp_path: Path, checkout: Path) -> str:
+    """A policy file that wants more saturation."""
+    own = (checkout / "models/ward/policies/adult.toml").read_text()
+    path = tmp_path / "stricter.toml"
+    path.write_text(re.sub(r"extreme_low = 85.0\nlow = 90.0", "extreme_low = 90.0\nlow = 94.0", own))
+    return str(path)
+
+
+def test_equal_sides_exit_0_with_one_hash_and_a_stricter_policy_exits_6(
+    kafka: str, topic: str, stricter: str, tmp_path: Path
+) -> None:
+    code, same = compared(kafka, "--topic", topic)
+    assert (code, same["equal"]) == (0, True)
+    assert same["champion"]["hash"] == same["candidate"]["hash"]
+    assert same["fates"]["same"] == same["fates"]["champion"] > 3
+    assert same["span"]["start_state"].startswith("nothing: the log begins")
+
+    truth, page = tmp_path / "truth.ndjson", tmp_path / "report.html"
+    truth.write_bytes(b"\n".join(map(msgspec.json.encode, hospital().truth(SECONDS))))
+    code, other = compared(kafka, "--topic", topic, "--candidate", stricter, "--truth", str(truth), "--html", str(page))
+    assert (code, other["equal"]) == (6, False)
+    assert other["champion"]["hash"] == same["champion"]["hash"]
+    odd = {one["condition"] for one in other["differences"]}
+    assert "spo2_low" in odd
+    assert odd <= {"spo2_low", "news2"}
+    assert other["truth"]["events"] == 3
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_span_inside_the_log_begins_with_a_warm_up_and_gives_its_part_of_the_hash(kafka: str, topic: str) -> None:
+    words = ("--topic", topic, "--from", "2026-01-02T08:01:00Z", "--for", "40s")
+    _, warm = compared(kafka, *words)
+    _, again = compared(kafka, *words, "--warm-up", "1m")
+    assert warm["span"]["start_state"] == "a warm-up of 900 s before the span"
+    assert again["span"]["start_state"] == "a warm-up of 60 s before the span"
+    assert warm["span"]["records"] == again["span"]["records"]
+    assert warm["span"]["warm_up_records"] == again["span"]["warm_up_records"] > 0
+    assert warm["champion"]["hash"] == again["champion"]["hash"]
+    assert 0 < warm["champion"]["transitions"] < 40
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "2026-01-02T07:00"), "has no zone"),
+        (("--topic", "nowhere"), "no topic nowhere"),
+        (("--for", "2h"), "--for needs --from"),
+        (("--candidate", "/no/such.toml"), "cannot be read"),
+        (("--candidate", "crystal_ball@champion"), "no model crystal_ball"),
+        (("--candidate", "vitals_anomaly@0123456789ab"), "no version"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_a_line(kafka: str, topic: str, words: tuple[str, ...], said: str) -> None:
+    done = ward(kafka, "compare", *(() if "--topic" in words else ("--topic", topic)), *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_span_that_holds_nothing_is_refused(kafka: str, topic: str) -> None:
+    done = ward(kafka, "compare", "--topic", topic, "--from", "2027-01-01T00:00Z", "--for", "1h")
+    assert done.returncode == 2
+    assert "holds nothing in that span" in done.stderr
+
+
+def test_what_a_worker_wrote_live_is_what_is_decided_anew_from_its_snapshots(broker: str, tmp_path: Path) -> None:
+    feeder = Feeder(broker, beds=50, ticks=30)
+    with worker(broker, tmp_path) as one:
+        one.wait_for("state restored")
+        feeder.start()
+        assert wait_until(lambda: sum(1 for _ in ledger.read(broker, ALERTS.name)) > 5, 60)
+        feeder.join()
+        assert one.end() == 0
+    code, whole = compared(broker)
+    assert code == 0
+    assert whole["written"]["same"], whole["written"]
+    assert whole["champion"]["models"], "the models of the log"
+    assert whole["written"]["transitions"] == whole["champion"]["transitions"] > 5
+    at = datetime.fromtimestamp(feeder.start_ms / 1000 + 15, UTC).isoformat()
+    code, part = compared(broker, "--from", at)
+    assert part["span"]["start_state"].startswith("the newest snapshot before the span")
+    assert part["span"]["warm_up_records"] < 300
+    assert part["written"]["same"], part["written"]
+    assert 0 < part["written"]["transitions"] < whole["written"]["transitions"]
