@@ -102,8 +102,8 @@ class ModelsRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     anomaly_from: float = 0.99
     anomaly_until: float = 0.9
     anomaly_sustained_s: float = 180.0
-    early_warning_from: float = 0.8
-    early_warning_until: float = 0.6
+    early_warning_from: float = 0.5
+    early_warning_until: float = 0.35
     early_warning_horizon_s: float = 14400.0
     early_warning_sustained_s: float = 30.0
     risk_sustained_s: float = 120.0

@@ -152,7 +152,7 @@ def foreseen() -> Iterator[tuple[r.VitalsFrame, int]]:
     )
     facts = r.PatientFacts(patient=patient[1], age_years=71.0, sex="female", admitted_ms=T0 - 30 * 3_600_000)
     yield r.VitalsFrame(version=1, ward=WARD, gateway="gw-3", seq=0, at_ms=T0, past=(past,), facts=(facts,)), T0
-    for second in range(150):
+    for second in range(260):
         at_ms = T0 + second * 1000
         yield (
             r.VitalsFrame(version=1, ward=CLOCK_KEY, gateway="worker", seq=second, at_ms=at_ms, models=MODELS),
@@ -174,7 +174,7 @@ def answered(ask: Ask) -> Answers:
         skill=(0.04, 0.11),
     )
     driver = r.Driver(what="level 92, usually 97", share=0.71, vital=r.Vital.SPO2)
-    anomaly = r.Anomaly(score=0.97, learning=True, baseline_s=5400, drivers=(driver,))
+    anomaly = r.Anomaly(score=0.993, learning=True, baseline_s=5400, drivers=(driver,))
     risk = r.Risk(name="hypotension", probability=0.42, horizon_s=14_400, known=0.83, drivers=(driver,))
     return Answers((0.05, 0.5, 0.95), (anomaly,), ((forecast,),), ((risk,),) if ask.risks else None, {})
 

@@ -102,7 +102,7 @@ def test_an_opened_bed_shows_the_forecast_as_a_band_and_says_whose_it_is(page: P
     expect(rows.nth(0)).to_contain_text(re.compile(r"in 6 h \d+–\d+ \(90\s%\) · above\s120:\s9\s%"))
     expect(rows.nth(1)).to_contain_text("below 90: 34 %")
     expect(rows.nth(2)).to_have_attribute("data-forecast", "persistence")
-    expect(rows.nth(2)).to_contain_text("persistence: the network has not been better lately")
+    expect(rows.nth(2)).to_contain_text("persistence: it has just moved, or the network has not been better lately")
     expect(rows.nth(3)).to_contain_text("SBP in 6 h")
     expect(rows.nth(0).locator("canvas")).to_be_visible()
     expect(rows.nth(0).locator(".chart")).to_have_attribute("aria-label", re.compile(r"Forecast: in 6 h \d+–\d+"))

@@ -124,7 +124,7 @@ def test_only_the_newest_forecast_of_a_bed_is_kept_and_read_when_asked_for() -> 
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("forecast_spo2_low", "at least 80 % likely for 30 s that oxygen saturation falls below 90 % within 4 h"),
+        ("forecast_spo2_low", "at least 50 % likely for 30 s that oxygen saturation falls below 90 % within 4 h"),
         (
             "risk_hypotension",
             "holds hypotension at least 38 % likely for 120 s, it warns. It is over once that is less",
