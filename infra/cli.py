@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     },
     "Decisions": {
         "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
+        "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),

@@ -76,6 +76,53 @@ def compare(
     raise typer.Exit(0 if found.equal else FINDINGS)
 
 
+@app.command()
+def why(
+    who: Annotated[str, typer.Argument(metavar="PATIENT", help="A patient's pseudonym, or a bed.")],
+    when: Annotated[str, typer.Argument(metavar="TIME", help="RFC 3339 with zone, now, or -- -5m.")] = "now",
+    topic: Annotated[str, typer.Option(help="A topic of vitals frames.")] = VITALS.name,
+    side: Annotated[list[str] | None, typer.Option(help=SIDE, show_default="what is in force")] = None,
+    warm_up: WarmUp = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="Ask no model: quicker, no advisories.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examples: ward why W1-03 now · ward why sim-0a1b20003 2026-01-02T07:12:30+01:00 --json
+
+    Why an alarm stood at that moment of the log, and for every other condition exactly why none did: from the log
+    alone, decided anew up to then.
+    """
+    import asyncio
+    import time
+
+    from models.registry import Registry, own_folder
+    from streams.compare.answer import answered, lines
+    from streams.compare.inquiry import watch
+    from streams.compare.moment import length_s, moment_ms
+    from streams.compare.span import around, records
+
+    settings = _settings()
+    registry = Registry(own_folder(settings))
+    asked = _side("side", side or (), settings, registry)
+    at_ms = moment_ms(when, int(time.time() * 1000), "TIME")
+    span = around(settings.kafka, topic, who, at_ms, None if warm_up is None else length_s(warm_up, "--warm-up"))
+    missing: set[tuple[str, str]] = set()
+    seen = None
+    if span is not None:
+        models = None if no_models else _models(registry, missing)
+        seen = asyncio.run(watch(records(settings.kafka, span), span, asked, models, who, at_ms))
+    if span is None or seen is None:
+        print(f"ward why: nobody called {who} in {topic} around then", file=sys.stderr)
+        raise typer.Exit(NOT_FOUND)
+    for name, version in sorted(missing):
+        print(f"ward why: {name}@{version} is not to be had, so it says nothing here", file=sys.stderr)
+    told = answered(seen, asked, span)
+    if as_json:
+        _print(told)
+        return
+    for line in lines(told, seen):
+        print(line)
+
+
 def _compared(
     start: str | None,
     length: str | None,

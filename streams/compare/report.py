@@ -58,8 +58,8 @@ def document(found: Comparison) -> dict[str, Any]:
         "equal": found.equal,
         "span": {
             "topic": span.topic,
-            "from": _iso(span.from_ms if span.from_ms is not None else champion.first_ms),
-            "to": _iso(span.to_ms if span.to_ms is not None else champion.last_ms),
+            "from": iso(span.from_ms if span.from_ms is not None else champion.first_ms),
+            "to": iso(span.to_ms if span.to_ms is not None else champion.last_ms),
             "start_state": span.since,
             "partitions": len(span.parts),
             "records": champion.records,
@@ -133,8 +133,8 @@ def _difference(pair: Pair) -> dict[str, Any]:
             return None
         return {
             "alert_id": alert.alert_id,
-            "raised": _iso(alert.raised_ms),
-            "ended": _iso(alert.ended_ms),
+            "raised": iso(alert.raised_ms),
+            "ended": iso(alert.ended_ms),
             "priority": str(alert.priority),
             "message": alert.message,
         }
@@ -145,7 +145,7 @@ def _difference(pair: Pair) -> dict[str, Any]:
         "bed": either.bed,
         "patient": either.episode.patient,
         "condition": either.episode.condition,
-        "onset": _iso(either.episode.onset_ms),
+        "onset": iso(either.episode.onset_ms),
         "shift_s": pair.shift_s,
         "champion": side("champion"),
         "candidate": side("candidate"),
@@ -267,7 +267,8 @@ def _live(written: dict[str, Any]) -> str:
     )
 
 
-def _iso(at_ms: int | None) -> str | None:
+def iso(at_ms: int | None) -> str | None:
+    """The moment in RFC 3339, to the millisecond, UTC."""
     if at_ms is None:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,7 +18,7 @@ from models.ward.policy import Policy
 from streams.compare.episodes import Book
 from streams.compare.span import Cut, Span
 from streams.counsel import Inline
-from streams.wardlog import LogRecord, WardLog
+from streams.wardlog import Effects, LogRecord, WardLog
 
 SLOT_MS: Final = 10_000
 """Beds are counted as heard in slots of so long."""
@@ -99,6 +99,10 @@ class Decider:
         states: dict[str, Any] = {ward: self.core.begin(raw) for ward, raw in cut.states.items()} if cut else {}
         own = dict(cut.own) if cut else {}
         return WardLog(partition, self.core, begin, states, own, self._span.partitions, self._counsel)
+
+    async def watch(self, record: LogRecord) -> Effects:
+        """Decide one record and hand over what it led to, counting nothing."""
+        return await self.logs[record.partition].take(record)
 
     async def take(self, record: LogRecord) -> None:
         """Decide one record; what the warm-up leads to is not counted."""

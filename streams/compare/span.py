@@ -12,12 +12,15 @@ import msgspec
 from contracts import codec
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.records import SourceOffset, WardSnapshot
-from contracts.topology import SNAPSHOTS, VITALS
+from contracts.topology import CLOCK_KEY, SNAPSHOTS, VITALS
 from streams.ledger import SILENCE_S, WAIT_S, read
 from streams.snapshots import CUT_KEY, unpacked
 from streams.wardlog import LogRecord
 
 BATCH: Final = 1000
+AFTER_MS: Final = 120_000
+LOOKS_MS: Final = (60_000, 86_400_000)
+"""How far back is looked for a patient: first where those are who are there, then where those were who have gone."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,40 @@ def survey(
     return Span(topic, len(partitions), from_ms, to_ms, parts, _said(parts, bounds, early_s))
 
 
+def around(bootstrap: str, topic: str, who: str, at_ms: int, warm_up_s: float | None) -> Span | None:
+    """The span of the one partition that speaks of a patient or bed around a moment: a minute before, two after.
+
+    None when no frame of that minute, nor of the day before it, has the name. Raises as ``survey`` does.
+    """
+    to_ms = at_ms + AFTER_MS
+    for early_ms in LOOKS_MS:
+        try:
+            look = survey(bootstrap, topic, at_ms - early_ms, at_ms, 0.0, 0.0)
+        except Misconfigured:
+            if early_ms == LOOKS_MS[-1]:
+                raise
+            continue
+        found = {record.partition for record in records(bootstrap, look) if spoken_of(record, who)}
+        if found:
+            span = survey(bootstrap, topic, at_ms - early_ms, to_ms, warm_up_s)
+            return replace(span, parts={p: part for p, part in span.parts.items() if p in found})
+    return None
+
+
+def spoken_of(record: LogRecord, who: str) -> bool:
+    """Whether the record may be a frame that speaks of that patient or bed."""
+    return record.value is not None and record.key != CLOCK_KEY.encode() and msgspec.json.encode(who) in record.value
+
+
 def _said(parts: Mapping[int, Part], bounds: Mapping[int, tuple[int, int]], early_s: float) -> str:
     by_cut = sum(part.cut is not None for part in parts.values())
     at_start = sum(part.cut is None and part.start == bounds[p][0] for p, part in parts.items())
-    warmed = len(parts) - by_cut - at_start
+    whole = sum(part.cut is None and part.start > part.begin == bounds[p][0] for p, part in parts.items())
+    warmed = len(parts) - by_cut - at_start - whole
     words = [
         (by_cut, "the newest snapshot before the span"),
         (at_start, "nothing: the log begins with the span"),
+        (whole, "the log from its start"),
         (warmed, f"a warm-up of {early_s:g} s before the span"),
     ]
     told = [(n, what) for n, what in words if n]
