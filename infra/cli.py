@@ -32,7 +32,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Ward": {
         "simulate": Command("producers.cli:app", "play the simulated hospital"),
         "play": Command("producers.cli:app", "play real recordings"),
-        "replay": Command("producers.replay.cli:app", "any span of the log again, at any speed, into topics of its own"),
+        "replay": Command("producers.replay.cli:app", "a span of the log again, at any speed, into topics of its own"),
         "tail": Command("streams.cli:app", "alarms and scores, live in the terminal"),
         "acknowledge": Command("streams.cli:app", "acknowledge an alarm"),
         "grafana": Command("infra.commands.grafana:app", "the monitoring wall: push the boards, playlist, check"),
@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Decisions": {
         "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
         "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
+        "case": Command("streams.compare.case_cli:app", "a span and its decisions as a test in a file: record, run"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),

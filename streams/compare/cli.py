@@ -135,7 +135,7 @@ def _compared(
     import time
 
     from models.registry import Registry, own_folder
-    from streams.compare.moment import length_s, moment_ms
+    from streams.compare.moment import length_s, window_ms
     from streams.compare.report import Comparison
     from streams.compare.span import survey
     from streams.compare.truth import read_truth
@@ -143,13 +143,7 @@ def _compared(
     settings = _settings()
     registry = Registry(own_folder(settings))
     sides = [_side(n, of, settings, registry) for n, of in zip(("champion", "candidate"), asked, strict=True)]
-    now_ms = int(time.time() * 1000)
-    from_ms = None if start is None else moment_ms(start, now_ms, "--from")
-    to_ms = None if length is None else (from_ms or 0) + int(length_s(length, "--for") * 1000)
-    if length is not None and from_ms is None:
-        from contracts.errors import Misconfigured
-
-        raise Misconfigured("--for needs --from: a length from where?")
+    from_ms, to_ms = window_ms(start, length)
     span = survey(settings.kafka, topic, from_ms, to_ms, None if warm_up is None else length_s(warm_up, "--warm-up"))
     began = time.perf_counter()
     both, missing = _decided(settings, span, sides, registry if with_models else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime
 from typing import Final
 
@@ -44,3 +45,13 @@ def moment_ms(text: str, now_ms: int, option: str) -> int:
     if at.tzinfo is None:
         raise Misconfigured(f"{option} {text!r} has no zone: say {text}Z or {text}+01:00")
     return int(at.timestamp() * 1000)
+
+
+def window_ms(start: str | None, length: str | None) -> tuple[int | None, int | None]:
+    """``--from`` and ``--for`` as two moments; None: the log's start, its end. Raises Misconfigured."""
+    if start is None:
+        if length is not None:
+            raise Misconfigured("--for needs --from: a length from where?")
+        return None, None
+    from_ms = moment_ms(start, int(time.time() * 1000), "--from")
+    return from_ms, None if length is None else from_ms + int(length_s(length, "--for") * 1000)

@@ -172,3 +172,14 @@ def test_what_a_worker_wrote_live_is_what_is_decided_anew_from_its_snapshots(bro
     assert part["span"]["warm_up_records"] < 300
     assert part["written"]["same"], part["written"]
     assert 0 < part["written"]["transitions"] <= whole["written"]["transitions"]
+
+
+def test_a_span_becomes_a_case_that_passes_and_is_never_written_over(kafka: str, topic: str, tmp_path: Path) -> None:
+    file = tmp_path / "minute.case"
+    words = ("case", "record", str(file), "--topic", topic, "--from", "2026-01-02T08:00:30Z", "--for", "1m")
+    made = ward(kafka, *words, "--about", "a minute", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["transitions"] > 0
+    assert file.stat().st_size < 60_000
+    assert ward(kafka, "case", "run", str(file)).returncode == 0
+    assert ward(kafka, *words).returncode == 2
