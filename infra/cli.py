@@ -43,7 +43,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Decisions": {
         "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
         "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
-        "case": Command("streams.compare.case_cli:app", "a span and its decisions as a test in a file: record, run"),
+        "case": Command("streams.compare.cli:app", "a span and its decisions as a test in a file: record, run"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
