@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from contracts.errors import WardError
 
 Headers = list[tuple[str, bytes | None]] | None
+_OVERHEAD: Final = 400
 
 
 class Message(NamedTuple):
@@ -26,6 +27,11 @@ class Message(NamedTuple):
     def size(self) -> int:
         """Bytes of key and value."""
         return len(self.key or b"") + len(self.value or b"")
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, about: a tick of the clock weighs more than it says."""
+        return self.size + _OVERHEAD
 
 
 class Merge:
@@ -55,7 +61,7 @@ class Merge:
         return not self._open and not self._heads
 
     def held(self, log: int) -> int:
-        """Bytes of a log's messages that wait."""
+        """Bytes of memory that a log's waiting messages take, about."""
         return self._bytes[log]
 
     def is_open(self, log: int) -> bool:
@@ -67,7 +73,7 @@ class Merge:
         if message.log not in self._open:
             raise WardError(f"log {message.log} had ended before offset {message.offset}")
         self._waiting[message.log].append(message)
-        self._bytes[message.log] += message.size
+        self._bytes[message.log] += message.weight
         if message.log in self._bare:
             self._show(message.log)
 
@@ -84,7 +90,7 @@ class Merge:
         """The next message. Only when ``due_ms`` is not None."""
         _, log = heapq.heappop(self._heads)
         message = self._waiting[log].popleft()
-        self._bytes[log] -= message.size
+        self._bytes[log] -= message.weight
         if self._waiting[log]:
             self._show(log)
         elif log in self._open:

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 SILENCE_S: Final = 30.0
 """So long the broker may be away before a replay gives up, to be resumed later."""
-AHEAD_BYTES: Final = 4 * 1024 * 1024
+AHEAD_BYTES: Final = 256 * 1024 * 1024
+"""What all logs together may hold in memory, about; each its share."""
+_SHARE_BYTES: Final = 4 * 1024 * 1024
 _BATCH: Final = 1000
 _ASK_S: Final = 10.0
 _LEADER_S: Final = 15.0
@@ -50,6 +52,8 @@ def consumer(bootstrap: str) -> Consumer:
         "auto.offset.reset": "error",
         "queued.max.messages.kbytes": 32 * 1024,
         "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 1000,
         "max.poll.interval.ms": 86_400_000,  # a pause may be long
         "reconnect.backoff.max.ms": 1000,
         "log_level": 2,
@@ -133,7 +137,8 @@ class Reader:
         """The last message that was left out, of each log."""
         self._bootstrap, self._merge, self._keep = bootstrap, merge, keep
         self._leave = {log: n for log, n in (leave or {}).items() if n}
-        self._ahead = ahead_bytes
+        # to read on after a pause takes the client a moment: a share must outlast it
+        self._most = max(ahead_bytes // max(len(wanted), 1), min(_SHARE_BYTES, ahead_bytes))
         self._number = {one: number for number, one in enumerate(logs)}
         self._end = {number: end for number, (_, end) in wanted.items()}
         self._next = {number: start for number, (start, _) in wanted.items()}
@@ -202,7 +207,7 @@ class Reader:
                 self._merge.add(got)
         if offset + 1 >= self._end[number]:
             self._finish(number)
-        elif self._merge.held(number) > self._ahead and number not in self._held:
+        elif self._merge.held(number) > self._most and number not in self._held:
             self._held.add(number)
             self._consumer.pause([self._place[number]])
 
@@ -231,7 +236,7 @@ class Reader:
 
     def _let_go(self) -> None:
         if self._held:
-            low = [n for n in self._held if self._merge.held(n) < self._ahead // 2]
+            low = [n for n in self._held if self._merge.held(n) < self._most * 3 // 4]
             if low:
                 self._held.difference_update(low)
                 reading = [self._place[n] for n in low if self._merge.is_open(n)]

@@ -71,11 +71,12 @@ def test_nothing_is_given_while_a_log_has_nothing_to_show() -> None:
     assert merge.due_ms() == 10
 
 
-def test_what_waits_is_counted_in_bytes() -> None:
+def test_what_waits_is_weighed_so_that_a_reader_can_hold_back() -> None:
     merge = Merge([0])
     merge.add(Message(0, 0, 10, b"key", b"value"))
     merge.add(Message(0, 1, 10, None, None))
-    assert merge.held(0) == 8
+    assert merge.held(0) > 2 * 100  # an empty record takes memory too
+    merge.take()
     merge.take()
     assert merge.held(0) == 0
 
