@@ -86,17 +86,17 @@ def compare(
     raise typer.Exit(0 if found.equal else FINDINGS)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -5m is a time and no option
 def why(
     who: Annotated[str, typer.Argument(metavar="PATIENT", help="A patient's pseudonym, or a bed.")],
-    when: Annotated[str, typer.Argument(metavar="TIME", help="RFC 3339 with zone, now, or -- -5m.")] = "now",
+    when: Annotated[str, typer.Argument(metavar="TIME", help="RFC 3339 with zone, now, or -5m: so long ago.")] = "now",
     topic: Annotated[str, typer.Option(help="A topic of vitals frames.")] = VITALS.name,
     side: Annotated[list[str] | None, typer.Option(help=SIDE, show_default="what is in force")] = None,
     warm_up: WarmUp = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Ask no model: quicker, no advisories.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examples: ward why W1-03 now · ward why sim-0a1b20003 2026-01-02T07:12:30+01:00 --json
+    """Examples: ward why W1-03 · ward why W1-03 -5m · ward why sim-0a1b20003 2026-01-02T07:12:30+01:00 --json
 
     Why an alarm stood at that moment of the log, and for every other condition exactly why none did: from the log
     alone, decided anew up to then.

@@ -90,9 +90,9 @@ def _fates(document: dict[str, Any], found: Comparison) -> Iterator[str]:
 def _burden(document: dict[str, Any], found: Comparison) -> Iterator[str]:
     a, b = document["champion"]["burden"], document["candidate"]["burden"]
     yield '<p class="key"><span class="side-a">champion (A)</span> <span class="side-b">candidate (B)</span></p>'
-    yield f"<h2>Alarms per bed-day</h2>{bars('Alarms per bed-day', burden_rows(a, b))}"
+    yield f"<h2>Alarms per bed-day</h2><div class='wide'>{bars('Alarms per bed-day', burden_rows(a, b))}</div>"
     if rows := condition_rows(a["by_condition"], b["by_condition"]):
-        yield f"<h2>Raised, by condition</h2>{bars('Raised, by condition', rows)}"
+        yield f"<h2>Raised, by condition</h2><div class='wide'>{bars('Raised, by condition', rows)}</div>"
 
 
 def _truth(document: dict[str, Any], found: Comparison) -> Iterator[str]:

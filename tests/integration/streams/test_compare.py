@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from contracts.topology import ALERTS, VITALS, partition_for
 from infra.stack import wait_until
 from streams import ledger
 from tests.conftest import MakeTopic
-from tests.integration.streams.live import Feeder, worker
+from tests.integration.streams.live import Feeder, caught_up, log_ends, worker
 from tests.unit.streams.compare.logs import T0, hospital, tick
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
@@ -153,14 +154,18 @@ def test_a_span_that_holds_nothing_is_refused(kafka: str, topic: str) -> None:
     assert "holds nothing in that span" in done.stderr
 
 
-def test_what_a_worker_wrote_live_is_what_is_decided_anew_from_its_snapshots(broker: str, tmp_path: Path) -> None:
+def test_what_workers_wrote_live_through_a_kill_is_what_is_decided_anew(broker: str, tmp_path: Path) -> None:
     feeder = Feeder(broker, beds=50, ticks=30)
     with worker(broker, tmp_path) as one:
         one.wait_for("state restored")
         feeder.start()
         assert wait_until(lambda: sum(1 for _ in ledger.read(broker, ALERTS.name)) > 5, 60)
+        one.end(signal.SIGKILL)
+    with worker(broker, tmp_path, "after the kill") as two:
         feeder.join()
-        assert one.end() == 0
+        ends = log_ends(broker)
+        assert wait_until(lambda: caught_up(broker, lambda: ends), 60)
+        assert two.end() == 0
     code, whole = compared(broker)
     assert code == 0
     assert whole["written"]["same"], whole["written"]
