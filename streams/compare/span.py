@@ -185,7 +185,8 @@ def records(bootstrap: str, span: Span) -> Iterator[LogRecord]:
         consumer.assign([TopicPartition(topic, p, offset) for p, offset in at.items()])
         heard = time.monotonic()
         while at:
-            batch = consumer.consume(BATCH, timeout=WAIT_S)
+            left = sum(span.parts[p].stop - offset for p, offset in at.items())
+            batch = consumer.consume(min(BATCH, left), timeout=WAIT_S)
             if batch:
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENCE_S:
@@ -209,7 +210,13 @@ def records(bootstrap: str, span: Span) -> Iterator[LogRecord]:
 
 
 def _settings(bootstrap: str) -> dict[str, Any]:
-    return {"bootstrap.servers": bootstrap, "group.id": "ward-compare", "enable.auto.commit": False, "log_level": 2}
+    return {
+        "bootstrap.servers": bootstrap,
+        "group.id": "ward-compare",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",  # what retention took away meanwhile must not be passed over in silence
+        "log_level": 2,
+    }
 
 
 def _bounds(consumer: Any, topic: str, partitions: list[int]) -> dict[int, tuple[int, int]]:

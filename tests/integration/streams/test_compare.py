@@ -15,13 +15,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from contracts import codec
+from contracts.errors import Transient
 from contracts.records import ModelRef
 from contracts.topology import ALERTS, VITALS, partition_for
 from infra.stack import wait_until
 from streams import ledger
+from streams.compare.span import records, survey
 from tests.conftest import MakeTopic
 from tests.integration.streams.live import Feeder, caught_up, log_ends, worker
 from tests.unit.streams.compare.logs import T0, hospital, tick
@@ -152,6 +155,19 @@ def test_a_span_that_holds_nothing_is_refused(kafka: str, topic: str) -> None:
     done = ward(kafka, "compare", "--topic", topic, "--from", "2027-01-01T00:00Z", "--for", "1h")
     assert done.returncode == 2
     assert "holds nothing in that span" in done.stderr
+
+
+def test_what_retention_takes_away_meanwhile_is_an_error_and_no_silence(kafka: str, make_topic: MakeTopic) -> None:
+    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime"})
+    fill(kafka, name, 20, ())
+    span = survey(kafka, name, None, None, None)
+    assert sum(1 for _ in records(kafka, span)) == span.records > 100
+    gone = [TopicPartition(name, p, part.stop - 5) for p, part in span.parts.items()]
+    admin = AdminClient({"bootstrap.servers": kafka})
+    for done in admin.delete_records(gone).values():
+        done.result(20)
+    with pytest.raises(Transient, match=name):
+        list(records(kafka, span))
 
 
 def test_what_workers_wrote_live_through_a_kill_is_what_is_decided_anew(broker: str, tmp_path: Path) -> None:
