@@ -26,7 +26,7 @@ def bench() -> None:
     """Measure on this machine and print the figures beside the promises."""
 
 
-@app.command(epilog="Examples: ward bench stream · ward bench stream --short --json · ward bench stream --durable")
+@app.command(epilog="Examples: ward bench stream · ward bench stream --short · ward bench stream --beds 10000 --models")
 def stream(
     beds: Annotated[int, typer.Option(min=1, max=10_000, help="Beds in the backlog.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Interleaved rounds.")] = 5,
@@ -36,9 +36,17 @@ def stream(
     ] = "both",
     durable: Annotated[bool, typer.Option("--durable", help="Only state that survives kill -9.")] = False,
     volatile: Annotated[bool, typer.Option("--volatile", help="Only state in memory.")] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="No rivals: the live chain with scores and a forecast every 10 s.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """CPU a bed-reading of the worker, a plain confluent-kafka loop and Quix Streams, all doing the same work."""
+    """CPU a bed-reading of the worker, a plain confluent-kafka loop and Quix Streams, all doing the same work.
+
+    No rival asks models, so none are asked there; with --models the live chain is measured up to so many beds.
+    """
+    if models:
+        latency(beds, "20s" if short else "60s", "spread", True, as_json)
     from infra.bench import stream as side_by_side
 
     wanted = side_by_side.plan(

@@ -113,18 +113,20 @@ def sizes(beds: int) -> list[int]:
 def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say, models: bool = True) -> Report:
     """Run the chain with so many beds in turn, ``seconds`` each. Raises Transient when it does not come up."""
     steps: list[Step] = []
-    with own_stack(say) as stack:
-        stack.up(["vitals", "feed"], extra_env={"WARD_FEED_DEMO": "true", "WARD_MODELS_ENABLED": str(models).lower()})
-        serving = httpx.get(stack.site().url("vitals_metrics") + "/healthz").json().get("models", {})
-        for form in forms:
-            for each in beds:
-                for _ in range(ATTEMPTS):
+    serving: dict[str, str] = {}
+    for form in forms:
+        for each in beds:
+            for _ in range(ATTEMPTS):
+                with own_stack(say) as stack:  # a fresh one: the beds of the step before would be silent, and alarm
+                    wanted = {"WARD_FEED_DEMO": "true", "WARD_MODELS_ENABLED": str(models).lower()}
+                    stack.up(["vitals", "feed"], extra_env=wanted)
+                    serving = httpx.get(stack.site().url("vitals_metrics") + "/healthz").json().get("models", {})
                     steps.append(_step(stack, each, form, seconds))
-                    say(line(steps[-1]))
-                    if steps[-1].holds:
-                        break
-                else:
+                say(line(steps[-1]))
+                if steps[-1].holds:
                     break
+            else:
+                break
     of_form = {form: [step for step in steps if step.form == form] for form in forms}
     return Report(
         cores=os.cpu_count() or 0,
