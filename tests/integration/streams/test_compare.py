@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
 SECONDS = 150
 
 
-def ward(bootstrap: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("WARD_")} | {"WARD_KAFKA": bootstrap}
+def ward(bootstrap: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("WARD_")} | {"WARD_KAFKA": bootstrap, **settings}
     return subprocess.run(
         [sys.executable, "-m", "infra.cli", *arguments],
         env=environ,
@@ -113,6 +113,15 @@ def test_a_span_inside_the_log_begins_with_a_warm_up_and_gives_its_part_of_the_h
     assert whole["span"]["warm_up_records"] > warm["span"]["warm_up_records"] > 0
     assert whole["champion"]["hash"] == again["champion"]["hash"]
     assert 0 < whole["champion"]["transitions"] < 40
+
+
+def test_a_replay_of_the_span_is_decided_to_the_same_hash(kafka: str, topic: str, tmp_path: Path) -> None:
+    again = f"{topic}_again"
+    done = ward(kafka, "replay", topic, "--to", again, "--unpaced", WARD_STATE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (_, first), (_, second) = (compared(kafka, "--topic", name) for name in (topic, again))
+    assert second["span"]["records"] == first["span"]["records"]
+    assert second["champion"]["hash"] == first["champion"]["hash"]
 
 
 def test_why_tells_what_stood_and_for_all_else_why_nothing_did(kafka: str, topic: str) -> None:
