@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from contracts.records import AlertTransition, VitalForecast
+from contracts.records import AlertTransition, BedOutlook, VitalForecast
 from models.ward.rulebook import Rulebook
 from models.ward.scoring import bed_score
 from streams.compare.inquiry import Watched, frame_of, verdicts
-from streams.compare.reasons import Moment, reasons
+from streams.compare.reasons import Moment, Reason, reasons
 from streams.compare.report import iso
 from streams.compare.sides import Side
 from streams.compare.span import Span
-
-AFTER_MS: Final = 120_000
 
 
 def answered(seen: Watched, side: Side, span: Span) -> dict[str, Any]:
@@ -53,17 +51,26 @@ def answered(seen: Watched, side: Side, span: Span) -> dict[str, Any]:
             for value in score.values
         ],
         "news2": msgspec.to_builtins(score.news2),
+        **_said(seen, outlook),
+        "alarms": [msgspec.structs.asdict(alarm) for alarm in bed.alarms.values()],
+        "reasons": [_plain(reason) for reason in found],
+        "transitions": [msgspec.to_builtins(transition) for transition in seen.transitions],
+    }
+
+
+def _plain(reason: Reason) -> dict[str, Any]:
+    """What the reason says, without what it does not."""
+    said = {key: value for key, value in reason._asdict().items() if value is not None}
+    return said | ({} if reason.since_ms is None else {"since": iso(reason.since_ms)})
+
+
+def _said(seen: Watched, outlook: BedOutlook | None) -> dict[str, Any]:
+    """What the models said last, and at which record."""
+    return {
         "outlook": None if outlook is None else msgspec.to_builtins(outlook),
         "outlook_from": msgspec.to_builtins(seen.outlook_from),
         "forecast": None if seen.forecast is None else msgspec.to_builtins(seen.forecast),
         "forecast_from": msgspec.to_builtins(seen.forecast_from),
-        "alarms": [msgspec.structs.asdict(alarm) for alarm in bed.alarms.values()],
-        "reasons": [
-            {key: value for key, value in reason._asdict().items() if value is not None}
-            | ({"since": iso(reason.since_ms)} if reason.since_ms is not None else {})
-            for reason in found
-        ],
-        "transitions": [msgspec.to_builtins(transition) for transition in seen.transitions],
     }
 
 
