@@ -13,7 +13,7 @@ from producers.replay.merge import Merge, Message
 from producers.replay.pacing import Anchor, Control, Lateness
 from producers.replay.plan import Plan
 from producers.replay.source import Log, Reader
-from producers.replay.target import Writer
+from producers.replay.target import Disturbed, Writer
 
 PACED_LINGER_MS: Final = 1.0
 UNPACED_LINGER_MS: Final = 20.0
@@ -109,24 +109,23 @@ class Replay:
         self._at_ms = self.plan.first_ms
         self._first_ms: int | None = None
         self._held_before = 0
+        self._lost_bytes = 0
         self._samples: list[tuple[float, int]] = []
         self._sample_every, self._samples_due = 1, 0
-        paced = self.plan.wish.speed is not None
-        self._writer = Writer(self.plan.bootstrap, PACED_LINGER_MS if paced else UNPACED_LINGER_MS)
+        self._writer = self._new_writer()
         self._began_s = self._told_s = self._filled_s = clock()
 
     def go(self) -> Run:
         """Send what is still to be sent; how it went."""
         entry, run = self.entry, self.run
         try:
-            leave = self._resumed()
+            leave = self._resumed(settle=bool(entry.runs))
+            self._held_before = sum(self._sent)
             entry.state = State.RUNNING
             entry.runs.append(run)
             self._journal.save(entry)
             self._began_s = self._told_s = self._clock()
-            while not (over := self._leg(leave)) and not self._control.stopped:
-                leave = {}
-            self._writer.flush()
+            over = self._through(leave)
             if over:
                 self._check_whole()
         except WardError as failure:
@@ -135,11 +134,43 @@ class Replay:
         self._close(State.FINISHED if over else State.STOPPED, None)
         return run
 
-    def _resumed(self) -> dict[int, int]:
+    def _through(self, leave: dict[int, int]) -> bool:
+        """Leg after leg to the end (True) or a stop; a broken connection costs a leg, which the target tells."""
+        while True:
+            try:
+                over = self._leg(leave)
+                if over or self._control.stopped:
+                    self._writer.flush()
+                    return over
+                leave = {}
+            except Disturbed as away:
+                self._writer.drop()
+                leave = self._back(away)
+
+    def _back(self, away: Disturbed) -> dict[int, int]:
+        """Wait for the broker; from where to go on. Raises Transient when it stays away."""
+        self._lost_bytes += self._writer.sent_bytes
+        until_s = self._clock() + source.SILENCE_S
+        while True:
+            try:
+                leave = self._resumed(settle=True)
+            except Transient as failure:
+                if self._control.stopped or self._clock() > until_s:
+                    raise Transient(f"{away}, and is not back ({failure})") from failure
+                self._control.wait(_PROGRESS_S)
+            else:
+                self._next = [start for start, _ in self.entry.spans]
+                self._writer = self._new_writer()
+                return leave
+
+    def _new_writer(self) -> Writer:
+        paced = self.plan.wish.speed is not None
+        return Writer(self.plan.bootstrap, PACED_LINGER_MS if paced else UNPACED_LINGER_MS)
+
+    def _resumed(self, settle: bool) -> dict[int, int]:
         """How many records of each log's leg are in the target already. Raises Misconfigured if they are not ours."""
-        ends = target.held(self.plan.bootstrap, self._targets, settle=bool(self.entry.runs))
+        ends = target.held(self.plan.bootstrap, self._targets, settle)
         self._sent = [ends[log] for log in self._targets]
-        self._held_before = sum(self._sent)
         leave = {n: self._sent[n] - before for n, before in enumerate(self.entry.before)}
         for number, there in leave.items():
             if there < 0:
@@ -258,6 +289,7 @@ class Replay:
             at_ms, key = message.at_ms + (self.plan.shift_ms or 0), message.key
             if self._last.get(where) != (at_ms, key):
                 raise Misconfigured(f"topic {where.topic} holds records that are not this replay's: make it anew")
+            self._next[number] = max(self._next[number], message.offset + 1)
 
     def _check_whole(self) -> None:
         """Everything sent is there, and nothing else."""
@@ -277,7 +309,7 @@ class Replay:
         self._sample(now_s)
         self._tell(
             Progress(
-                sent=self._held_before + self._writer.acknowledged,
+                sent=self._held_before + self._acknowledged,
                 of=self.plan.records,
                 at_ms=self._at_ms,
                 late_ms=self._late_ms,
@@ -286,11 +318,16 @@ class Replay:
             )
         )
 
+    @property
+    def _acknowledged(self) -> int:
+        """Records that the broker has taken in this go."""
+        return sum(self._sent) - self._held_before - (self._writer.sent - self._writer.acknowledged)
+
     def _sample(self, now_s: float) -> None:
         self._samples_due += 1
         if self._samples_due % self._sample_every:
             return
-        self._samples.append((round(now_s - self._began_s, 1), self._writer.acknowledged))
+        self._samples.append((round(now_s - self._began_s, 1), self._acknowledged))
         if len(self._samples) > _MOST_SAMPLES:
             self._samples = self._samples[1::2]
             self._sample_every *= 2
@@ -300,7 +337,7 @@ class Replay:
         run.state, run.why = state, why
         run.ended_ms = int(time.time() * 1000)
         run.seconds = round(self._clock() - self._began_s, 3)
-        run.records, run.sent_bytes = self._writer.acknowledged, self._writer.sent_bytes
+        run.records, run.sent_bytes = self._acknowledged, self._lost_bytes + self._writer.sent_bytes
         run.span_ms = 0 if self._first_ms is None else self._at_ms - self._first_ms
         run.lateness = self._lateness.figures()
         run.pace = (*self._samples, (run.seconds, run.records))

@@ -17,13 +17,21 @@ log = logging.getLogger(__name__)
 LARGEST_BYTES: Final = 32 * 1024 * 1024
 SPOOL_MB: Final = 64
 _SLICE_S: Final = 0.1
+_NOTICE_MS: Final = 5000
+"""The client sends again only after so long: time enough to notice, and not to."""
 _SETTLED_S: Final = 0.5
 _ASK_S: Final = 10.0
+
+
+class Disturbed(Transient):
+    """The connection broke while records were on their way: nobody but the target knows which have arrived."""
 
 
 class Writer:
     """One idempotent producer: what a partition of the target holds is always what was sent first, whatever dies when.
 
+    A broker that starts again forgets producers whose records are older than a day, by the times in the records; what
+    was on its way would then be doubled. So a broken connection ends the writer (Disturbed) before it sends again.
     ``sent`` counts records handed over, ``acknowledged`` those that the broker has. Not for several threads at once.
     """
 
@@ -34,6 +42,7 @@ class Writer:
         self.sent_bytes = 0
         self._bootstrap, self._clock = bootstrap, clock
         self._failure: str | None = None
+        self._disturbance: str | None = None
         self._moved = (0, clock())
         self._producer = Producer(
             {
@@ -41,6 +50,7 @@ class Writer:
                 "client.id": "ward-replay",
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
+                "max.in.flight": 1,
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": linger_ms,
@@ -48,8 +58,10 @@ class Writer:
                 "queue.buffering.max.messages": 0,
                 "queue.buffering.max.kbytes": SPOOL_MB * 1024,
                 "message.max.bytes": LARGEST_BYTES,
-                "reconnect.backoff.max.ms": 1000,
-                "retry.backoff.max.ms": 1000,
+                "reconnect.backoff.ms": _NOTICE_MS,
+                "reconnect.backoff.max.ms": _NOTICE_MS,
+                "retry.backoff.ms": _NOTICE_MS,
+                "retry.backoff.max.ms": _NOTICE_MS,
                 "delivery.report.only.error": True,
                 "on_delivery": self._on_failure,
                 "error_cb": self._on_error,
@@ -84,13 +96,15 @@ class Writer:
         self.sent += 1
         self.sent_bytes += message.size
 
-    def poll(self) -> None:
-        """Hear of failures."""
-        self._producer.poll(0)
+    def drop(self) -> None:
+        """Forget what has not arrived; the writer is of no more use."""
+        self._producer.purge()
 
     def watch(self) -> None:
-        """Raise Transient when the broker refused a record for good, or took none for a long time."""
+        """Raise Disturbed for a broken connection, Transient for a record refused for good, or none taken for long."""
         self._producer.poll(0)
+        if self._disturbance is not None:
+            raise Disturbed(f"the broker at {self._bootstrap} went away: {self._disturbance}")
         if self._failure is not None:
             raise Transient(f"the broker at {self._bootstrap} refuses: {self._failure}")
         done, now_s = self.acknowledged, self._clock()
@@ -110,7 +124,12 @@ class Writer:
             self._failure = error.str()
 
     def _on_error(self, error: Any) -> None:
-        if error.fatal():
+        from confluent_kafka import KafkaError
+
+        if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001 the client's names
+            if len(self._producer):
+                self._disturbance = error.str()
+        elif error.fatal():
             self._failure = error.str()
 
 

@@ -21,6 +21,7 @@ KEPT_FOR_EVER: Final = {
     "cleanup.policy": "delete",
 }
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,200}")
+_CONNECT_MS: Final = 8000
 _LARGEST: Final = "max.message.bytes"
 
 
@@ -143,7 +144,7 @@ def _admin(bootstrap: str) -> Iterator[Any]:
     from kafka.errors import KafkaError
 
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="ward-replay")
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="ward-replay", bootstrap_timeout_ms=_CONNECT_MS)
     except (KafkaError, ValueError) as failure:
         raise Transient(
             f"no Kafka broker at {bootstrap} ({failure}): start one with `ward up kafka` or set WARD_KAFKA"

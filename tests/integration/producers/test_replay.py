@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from contracts.codec import decode_frame
+from contracts.errors import Misconfigured, Transient
 from contracts.topology import SCORES, TOPICS, VITALS, partition_for
+from infra.stack import Stack
 from producers.replay import topics
 from producers.replay.journal import Journal, State
 from producers.replay.merge import Message
@@ -374,8 +376,6 @@ def test_somebody_elses_records_in_the_target_end_a_resume(kafka: str, day: str,
     entry = begin(make(Wish(sources=(day,), to=fresh, speed=1.0), kafka, START_MS), journal)
     assert Replay(entry, journal, control, silent).go().state is State.STOPPED
     store(kafka, fresh, [Stored(0, -1, START_MS, b"k", b"foreign", None)])
-    from contracts.errors import Misconfigured
-
     with pytest.raises(Misconfigured, match="not this replay's"):
         Replay(entry, journal, Control(), silent).go()
     assert journal.load(fresh).state is State.FAILED
@@ -391,6 +391,57 @@ def test_without_a_broker_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert re.search(r"no Kafka broker at 127\.0\.0\.1:9", done.stderr)
     assert not (tmp_path / "replays").exists() or not list((tmp_path / "replays").iterdir())
+
+
+def test_a_broker_killed_in_the_middle_costs_time_and_nothing_else(
+    stack: Callable[..., Stack], fresh: str, tmp_path: Path
+) -> None:
+    broker = stack("kafka")
+    kafka = broker.environment()["WARD_KAFKA"]
+    source = a_log_on(kafka, "day")
+    plan = make(Wish(sources=(source,), to=fresh, speed=30.0), kafka, START_MS)
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if progress.sent > 300 and not killed:
+            killed.append(broker.kill("kafka"))
+
+    work = Replay(begin(plan, Journal(tmp_path)), Journal(tmp_path), Control(), kill_once)
+    work.go()
+    assert killed
+    assert work.run.state is State.FINISHED
+    assert stored(kafka, fresh) == stored(kafka, source)
+
+
+def test_a_broker_that_stays_away_ends_the_replay_which_is_resumed_when_it_is_back(
+    stack: Callable[..., Stack], fresh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("source", "target"):
+        monkeypatch.setattr(f"producers.replay.{module}.SILENCE_S", 3.0)
+    broker = stack("kafka")
+    kafka = broker.environment()["WARD_KAFKA"]
+    source, journal = a_log_on(kafka, "day"), Journal(tmp_path)
+    plan = make(Wish(sources=(source,), to=fresh, speed=30.0), kafka, START_MS)
+
+    def leave_at_once(progress: Progress) -> None:
+        if progress.sent > 300:
+            broker.down(["kafka"])
+
+    with pytest.raises(Transient, match="is not back"):
+        Replay(begin(plan, journal), journal, Control(), leave_at_once).go()
+    entry = journal.load(fresh)
+    assert entry.state is State.FAILED
+    assert entry.runs[0].why
+    broker.up(["kafka"])
+    assert Replay(entry, journal, Control(), silent).go().state is State.FINISHED
+    assert stored(kafka, fresh) == stored(kafka, source)
+
+
+def a_log_on(kafka: str, name: str) -> str:
+    """Five minutes of two wards on a broker of the test's own."""
+    topics.make(kafka, {name: topics.Found(name, "", VITALS.partitions, {})})
+    store(kafka, name, ward_log(4, 300, "demo"))
+    return name
 
 
 def test_on_a_full_disk_it_stops_with_the_place_and_the_fix(kafka: str, day: str, fresh: str, tmp_path: Path) -> None:
