@@ -36,7 +36,7 @@ from models.vitals.history import CHANNELS, MINUTE_MS
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 HOUR_FILE: Final = "hour.onnx"
 NEAR_FILE: Final = "near.onnx"
-NOW_MINUTES: Final = 5
+NOW_MINUTES: Final = 2
 
 Row = tuple[VitalForecast, ...]
 
@@ -117,7 +117,7 @@ def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
 
 
 def _now(minutes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of each vital over the last five minutes; NaN where there was none."""
+    """The mean of each vital over the running minute and the one before it; NaN where there was none."""
     recent = minutes[:, -NOW_MINUTES:]
     known = np.isfinite(recent)
     count = known.sum(1)
