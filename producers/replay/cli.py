@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from contracts.settings import Settings
     from producers.replay.journal import Entry, Journal
     from producers.replay.plan import Plan, Wish
@@ -54,7 +56,7 @@ def start(
             "--from", help="2026-01-02T07:00+01:00, '2026-01-02T07:00 Europe/Paris' or -2h.", show_default="beginning"
         ),
     ] = None,
-    length: Annotated[str | None, typer.Option("--for", help="How long: 90s, 2h, 1h30m.", show_default="")] = None,
+    length: Annotated[str | None, typer.Option("--for", help="How long: 90s, 2h, 1h30m.", show_default=False)] = None,
     to_time: Annotated[str | None, typer.Option(help="Until when; as --from.", show_default="the end as it is")] = None,
     speed: Annotated[
         float | None, typer.Option(help="Seconds of the log a second; 60: an hour a minute.", show_default="1")
@@ -86,7 +88,7 @@ def start(
     if resume:
         if to is None or any(others) or unpaced or shift_to_now or dry_run:
             raise Misconfigured("--resume goes by the replay's own plan: give it with --to NAME, and nothing else")
-        raise typer.Exit(_ending(lambda: _go_on(to, settings), as_json))
+        raise typer.Exit(_ending(lambda: _go_on(to, settings, as_json)))
     if not topics:
         raise Misconfigured("name a topic to replay, such as: ward replay patient_vitals --from -2h --to again")
     if speed is not None and unpaced:
@@ -95,8 +97,8 @@ def start(
         raise Misconfigured(f"--speed {speed:g}: it is above 0; 60 plays an hour a minute")
     wish = _wish(topics, to, (from_, length, to_time), None if unpaced else speed or 1.0, key, shift_to_now)
     if dry_run:
-        raise typer.Exit(_ending(lambda: _planned(wish, settings, as_json), as_json))
-    raise typer.Exit(_ending(lambda: _begin(wish, settings, as_json), as_json))
+        raise typer.Exit(_ending(lambda: _planned(wish, settings, as_json)))
+    raise typer.Exit(_ending(lambda: _begin(wish, settings, as_json)))
 
 
 def _wish(
@@ -186,7 +188,7 @@ def clean(
             say(f"removed {len(chosen)} replays and {len(gone)} topics")
         return 0
 
-    raise typer.Exit(_ending(work, as_json))
+    raise typer.Exit(_ending(work))
 
 
 def say(line: str) -> None:
@@ -209,12 +211,12 @@ def _made(entry: Entry) -> dict[str, str]:
     }
 
 
-def _ending(work: Any, as_json: bool) -> int:
+def _ending(work: Callable[[], int]) -> int:
     """Run ``work``; the exit code, also for what was not found."""
     from producers.replay.topics import NotFound
 
     try:
-        code: int = work()
+        code = work()
     except NotFound as failure:
         say(f"ward replay: {failure}")
         return NOT_FOUND
@@ -266,7 +268,7 @@ def _begin(wish: Wish, settings: Settings, as_json: bool) -> int:
         return _run(begin(plan, journal), journal, as_json)
 
 
-def _go_on(name: str, settings: Settings) -> int:
+def _go_on(name: str, settings: Settings, as_json: bool) -> int:
     from contracts.errors import Misconfigured
     from producers.replay.journal import Journal, State
     from producers.replay.run import complete
@@ -280,7 +282,7 @@ def _go_on(name: str, settings: Settings) -> int:
         if entry.plan.bootstrap != settings.kafka:
             raise Misconfigured(f"replay {name} was made at {entry.plan.bootstrap}, WARD_KAFKA is {settings.kafka}")
         complete(entry, journal)
-        return _run(entry, journal, False)
+        return _run(entry, journal, as_json)
 
 
 def _run(entry: Entry, journal: Journal, as_json: bool) -> int:

@@ -183,8 +183,8 @@ class Journal:
         return False
 
     def rate(self) -> float | None:
-        """Records a second that the last unpaced replay reached; None when there was none."""
+        """Records a second that the largest unpaced replay reached; None when there was none worth the name."""
         done = [
-            run for entry in self.all() if entry.plan.wish.speed is None for run in entry.runs if run.records >= 1000
+            run for entry in self.all() if entry.plan.wish.speed is None for run in entry.runs if run.records >= 10_000
         ]
-        return max(done, key=lambda run: run.began_ms).rate if done else None
+        return max(done, key=lambda run: run.records).rate if done else None

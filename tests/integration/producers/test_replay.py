@@ -242,8 +242,9 @@ def test_ctrl_c_ends_in_order_and_leaves_a_report_and_a_way_on(
     assert "--resume" in chatter
     page = (tmp_path / "replays" / fresh / "report.html").read_text()
     assert "stopped" in page
-    done = ward(["replay", "--to", fresh, "--resume"], kafka, tmp_path)
+    done = ward(["replay", "--to", fresh, "--resume", "--json"], kafka, tmp_path)
     assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["state"], len(json.loads(done.stdout)["runs"])) == ("finished", 2)
     assert stored(kafka, fresh) == stored(kafka, day)
 
 
@@ -305,6 +306,7 @@ def test_unpaced_it_goes_as_fast_as_it_can(kafka: str, day: str, fresh: str, tmp
         (["{day}", "--to", "{day}"], 2, "what is read"),
         (["no_such_topic", "--to", "{fresh}"], 3, "no topic no_such_topic"),
         (["{day}", "--to", "{fresh}", "--from", "2020-01-01T00:00Z", "--for", "1h"], 3, "it holds 2026-01-02T08:00:00"),
+        (["{day}", "--to", "{fresh}", "--from", "-1h30m", "--for", "1h"], 3, "no record from"),
         (["{day}", "--to", "{fresh}", "--key", "W99"], 3, "with key W99: no record"),
         (["{day}", "--to", "{fresh}", "--from", "2026-01-02T07:00"], 2, "does not say its zone"),
         (["{day}", "--to", "{fresh}", "--from", "2026-01-02T07:00 Europe/Pari"], 2, "did you mean Europe/Paris"),
