@@ -54,13 +54,14 @@ def compared(bootstrap: str, *arguments: str) -> tuple[int, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def topic(kafka: str, make_topic: MakeTopic) -> str:
     """A topic with some minutes of simulated wards, with the times of its records set by us."""
-    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime"})
+    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime", "retention.ms": "-1"})
     fill(kafka, name, SECONDS, ())
     return name
 
 
 def fill(bootstrap: str, name: str, seconds: int, models: Sequence[ModelRef]) -> None:
-    source, producer = hospital(), Producer({"bootstrap.servers": bootstrap})
+    # in order, whatever a topic that was just made answers first
+    source, producer = hospital(), Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
     partitions = sorted({partition_for(ward, VITALS.partitions) for ward in source.roster.wards})
     for second in range(seconds):
         at_ms = T0 + second * 1000
@@ -167,7 +168,7 @@ def test_a_span_that_holds_nothing_is_refused(kafka: str, topic: str) -> None:
 
 
 def test_what_retention_takes_away_meanwhile_is_an_error_and_no_silence(kafka: str, make_topic: MakeTopic) -> None:
-    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime"})
+    name = make_topic("span", VITALS.partitions, {"message.timestamp.type": "CreateTime", "retention.ms": "-1"})
     fill(kafka, name, 20, ())
     span = survey(kafka, name, None, None, None)
     assert sum(1 for _ in records(kafka, span)) == span.records > 100
