@@ -60,6 +60,12 @@ EXAMPLES: Final = (
     ("ward doctor", "something is wrong: what, and what to do"),
     ("ward test unit contract", "the quick tests"),
 )
+SAID_ALSO: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("replay", "compare"): ("compare",),
+    ("replay", "record-case"): ("case", "record"),
+    ("test", "cases"): ("case", "run", "tests/cases"),
+}
+"""Two words that people try first, and the command that they mean. A path is one of the checkout's."""
 ALL: Final = {name: command for section in COMMANDS.values() for name, command in section.items()}
 
 MISCONFIGURED, UNREACHABLE, BAD_INPUT, FAILURE, INTERRUPTED = 2, 4, 5, 1, 130
@@ -111,6 +117,8 @@ def aim_at_what_runs() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """``ward`` and ``python -m infra.cli``."""
     name, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if arguments and (meant := SAID_ALSO.get((name, arguments[0]))):
+        name, *arguments = (*(in_checkout(word) if "/" in word else word for word in meant), *arguments[1:])
     if name in ("--help", "-h", "help"):
         print(help_text())
         return
@@ -134,6 +142,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"ward {name}: {failure}", file=sys.stderr)
         codes = ((Misconfigured, MISCONFIGURED), (Transient, UNREACHABLE), (Poison, BAD_INPUT))
         raise SystemExit(next((code for kind, code in codes if isinstance(failure, kind)), FAILURE)) from None
+
+
+def in_checkout(path: str) -> str:
+    """That path of the checkout, wherever the command is called from."""
+    from infra.site import CHECKOUT
+
+    return str(CHECKOUT / path)
 
 
 def version() -> str:

@@ -57,6 +57,21 @@ def test_every_command_of_infra_has_help_with_json_and_examples(name: str) -> No
     assert f"Examples: ward {name}" in done.stdout
 
 
+@pytest.mark.parametrize("words", cli.SAID_ALSO, ids=" ".join)
+def test_two_words_that_people_try_first_reach_the_command_they_mean(
+    words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(cli, "run", lambda name, arguments: reached.append((name, list(arguments))))
+    cli.main([*words, "--json"])
+    ((name, arguments),) = reached
+    meant = cli.SAID_ALSO[words]
+    assert name == meant[0]
+    assert name in cli.ALL
+    assert [Path(word).name for word in arguments] == [*(Path(word).name for word in meant[1:]), "--json"]
+    assert all(Path(word).exists() for word in arguments if "/" in word)
+
+
 @pytest.mark.parametrize("command", cli.ALL.values(), ids=list(cli.ALL))
 def test_every_command_names_a_module_that_exists(command: cli.Command) -> None:
     assert importlib.util.find_spec(command.where.split(":")[0]) is not None
