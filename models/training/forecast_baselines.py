@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.forecast_grid import AHEAD_H, Examples, last_known
-from models.vitals.history import CHANNELS, HOURS
+from models.vitals.history import CHANNELS, HOURS, known_mean
 
 Floats = NDArray[np.float32]
 DRIFT_H: Final = 12
@@ -37,22 +37,15 @@ def drift(windows: Floats) -> Floats:
 
 def mean(windows: Floats) -> Floats:
     """(n, 6, 4): the mean of what is known of the last day, at every horizon."""
-    return np.repeat(_mean(windows)[:, :, None], len(AHEAD_H), axis=2)
-
-
-def _mean(windows: Floats) -> Floats:
-    known = np.isfinite(windows)
-    count = known.sum(1)
-    total = np.where(known, windows, 0).sum(1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return np.repeat(known_mean(windows)[:, :, None], len(AHEAD_H), axis=2)
 
 
 def boosting_inputs(examples: Examples, channel: int) -> Floats:
     """(n, 6): last value, change over 3 h, mean and spread of 12 h, age, hour of the stay."""
     windows = examples.windows()[:, :, channel : channel + 1]
     last, _ = last_known(windows)
-    middle = _mean(windows[:, -12:])
-    spread = np.sqrt(np.maximum(_mean(windows[:, -12:] ** 2) - middle**2, 0))
+    middle = known_mean(windows[:, -12:])
+    spread = np.sqrt(np.maximum(known_mean(windows[:, -12:] ** 2) - middle**2, 0))
     columns = [last[:, 0], last[:, 0] - windows[:, HOURS - 4, 0], middle[:, 0], spread[:, 0]]
     return np.stack([*columns, examples.age_years, examples.stay_h], axis=1)
 

@@ -31,12 +31,13 @@ from models.vitals.forecast_memory import (
     write_beds,
     write_ward,
 )
-from models.vitals.history import CHANNELS, MINUTE_MS
+from models.vitals.history import CHANNELS, MINUTE_MS, known_mean
 
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 HOUR_FILE: Final = "hour.onnx"
 NEAR_FILE: Final = "near.onnx"
 NOW_MINUTES: Final = 2
+"""A vital is where it has been in the running minute and the one before it."""
 
 Row = tuple[VitalForecast, ...]
 
@@ -70,7 +71,7 @@ class VitalsForecaster:
         if near_due.any():
             near_book = self.near.learn(beds["near"][near_due], minute[near_due], windows.minutes[near_due], near_book)
         with np.errstate(invalid="ignore"):  # what is not known goes through as NaN
-            far = self.hour.say(windows.hours, windows, hour_book, _now(windows.minutes))
+            far = self.hour.say(windows.hours, windows, hour_book, known_mean(windows.minutes[:, -NOW_MINUTES:]))
             soon = self.near.say(windows.minutes, windows, near_book)
         if hour_due.any() or near_due.any():
             memory = self._remembered(beds, minute, (hour_due, near_due), (far, soon), (hour_book, near_book))
@@ -114,17 +115,6 @@ def _rows(beds: int, heads: list[tuple[Head, Said, Book]]) -> tuple[Row, ...]:
                         )
                     )
     return tuple(map(tuple, found))
-
-
-def _now(minutes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of each vital over the running minute and the one before it; NaN where there was none."""
-    recent = minutes[:, -NOW_MINUTES:]
-    known = np.isfinite(recent)
-    count = known.sum(1)
-    mean: NDArray[np.float32] = np.where(
-        count > 0, np.where(known, recent, 0).sum(1) / np.maximum(count, 1), np.nan
-    ).astype(np.float32)
-    return mean
 
 
 def _voices(

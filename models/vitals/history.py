@@ -244,14 +244,14 @@ def rings(histories: Sequence[History], minutes_now: Sequence[int]) -> tuple[NDA
         minutes[:, -1] = np.rint(running[:, 0] / running[:, 1] * 10) / 10
     tens = _unpacked(b"".join([h.tens for h in now]), TENS)
     hours = np.empty((len(now), HOURS, _WIDTH), np.float32)
-    of_minutes = _mean(minutes)
-    hours[:, -1] = np.where(np.isnan(of_minutes), _mean(tens[:, TENS - 6 :]), of_minutes)
-    hours[:, :-1] = _mean(tens[:, : TENS - 6].reshape(-1, 6, _WIDTH)).reshape(len(now), HOURS - 1, _WIDTH)
+    of_minutes = known_mean(minutes)
+    hours[:, -1] = np.where(np.isnan(of_minutes), known_mean(tens[:, TENS - 6 :]), of_minutes)
+    hours[:, :-1] = known_mean(tens[:, : TENS - 6].reshape(-1, 6, _WIDTH)).reshape(len(now), HOURS - 1, _WIDTH)
     return minutes, hours
 
 
-def _mean(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Over the middle axis, of what is known; NaN where nothing is."""
+def known_mean(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over the middle axis of what is known; NaN where nothing is."""
     known = ~np.isnan(cells)
     total = np.where(known, cells, np.float32(0)).sum(1)
     with np.errstate(invalid="ignore"):

@@ -20,6 +20,7 @@ _SLICE_S: Final = 0.1
 _NOTICE_MS: Final = 5000
 """The client sends again only after so long: time enough to notice, and not to."""
 _SETTLED_S: Final = 0.5
+"""Between two looks at the target: nothing else tells that what a killed process had on its way has arrived."""
 _ASK_S: Final = 10.0
 
 

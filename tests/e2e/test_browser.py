@@ -17,13 +17,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from contracts.errors import WardError
 from contracts.records import SCHEMA_VERSION, BedReadings, Reading, Source, Vital, VitalsFrame
-from infra.site import cache_dir
 from infra.stack import Stack
 from producers.publish import Publisher
 from streams.feed.access import Role, Users
-from tests.e2e.wall import IN_CI, THEMES, chromium, picture
+from tests.e2e.wall import THEMES, chromium, live_page, picture, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -98,16 +96,9 @@ def wall_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert before in policy
         policy = policy.replace(before, after)
     (folder / "policy.toml").write_text(policy, "utf-8")
-    stack = Stack(folder / "state", cache_dir(os.environ), say=print)
-    try:
-        stack.up(["vitals", "feed"], extra_env={"WARD_POLICY": str(folder / "policy.toml"), "WARD_FEED_DEMO": "true"})
-    except WardError as failure:
-        stack.down()
-        if IN_CI:
-            raise
-        pytest.skip(f"no servers here: {failure} (`./ward fetch` gets them)")
-    yield stack
-    stack.down()
+    environment = {"WARD_POLICY": str(folder / "policy.toml"), "WARD_FEED_DEMO": "true"}
+    with started(folder / "state", ["vitals", "feed"], environment) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +127,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A wall at 1920x1080, live. What the page complains of fails the test, and a picture of it stays."""
-    page = browser.new_page(viewport={"width": 1920, "height": 1080})
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
-    yield page
-    picture(page, re.sub(r"\W+", "-", request.node.name))
-    page.close()
-    assert complaints == []
+    with live_page(browser, url, keep=re.sub(r"\W+", "-", request.node.name)) as page:
+        yield page
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -13,11 +12,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from contracts.errors import WardError
 from contracts.records import AlarmEvent, AlarmState, AlertTransition
-from infra.site import cache_dir
 from infra.stack import Stack
-from tests.e2e.wall import IN_CI, THEMES, Ward, chromium, now_ms, picture
+from tests.e2e.wall import THEMES, Ward, chromium, live_page, now_ms, picture, started
 from tests.unit.feed.outlook_records import VERSIONS, advisory, outlook
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.timeout(600)]
@@ -28,16 +25,8 @@ NOT_A_DEVICE: Final = "A prediction, not a measurement. Research software, not a
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A broker and a feed; what a worker and its models write is written by the test."""
-    stack = Stack(tmp_path_factory.mktemp("outlook") / "state", cache_dir(os.environ), say=print)
-    try:
-        stack.up(["feed"], extra_env={"WARD_FEED_DEMO": "true"})
-    except WardError as failure:
-        stack.down()
-        if IN_CI:
-            raise
-        pytest.skip(f"no servers here: {failure} (`./ward fetch` gets them)")
-    yield stack
-    stack.down()
+    with started(tmp_path_factory.mktemp("outlook") / "state", ["feed"], {"WARD_FEED_DEMO": "true"}) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +55,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     """A wall at 1920x1080, live; what the page complains of fails the test."""
-    page = browser.new_page(viewport={"width": 1920, "height": 1080})
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
-    yield page
-    page.close()
-    assert complaints == []
+    with live_page(browser, url) as page:
+        yield page
 
 
 def tile(page: Page, bed: str) -> Locator:

@@ -7,22 +7,25 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from contracts import codec
+from contracts.errors import WardError
 from contracts.records import AlertTransition, BedOutlook, Engine, Record, ScoreFrame, Vital, VitalForecast
 from contracts.topology import ALERTS, FORECASTS, SCORES
-from infra.site import CHECKOUT
+from infra.site import CHECKOUT, cache_dir
+from infra.stack import Stack
+from tests.conftest import IN_CI
 from tests.unit.feed.outlook_records import HOURS_S, MINUTES_S, ahead, forecast, outlook, risk, source_of, with_outlooks
 from tests.unit.feed.rig import scores
 
 ARTEFACTS: Final = CHECKOUT / "test-artefacts"
-IN_CI: Final = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 THEMES: Final = ("dark", "light", "contrast")
 ARGS: Final = [
     "--no-sandbox",
@@ -47,6 +50,36 @@ def picture(page: Page, name: str) -> None:
     """Keeps a screenshot as a test artefact."""
     ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+
+@contextlib.contextmanager
+def started(state: Path, names: Sequence[str], environment: Mapping[str, str]) -> Iterator[Stack]:
+    """A topology of the module's own with these processes up. Not to be had: fails in CI, skips elsewhere by name."""
+    stack = Stack(state, cache_dir(os.environ), say=print)
+    try:
+        stack.up(names, extra_env=environment)
+    except WardError as failure:
+        stack.down()
+        if IN_CI:
+            raise
+        pytest.skip(f"no servers here: {failure} (`./ward fetch` gets them)")
+    yield stack
+    stack.down()
+
+
+@contextlib.contextmanager
+def live_page(browser: Browser, url: str, keep: str | None = None) -> Iterator[Page]:
+    """A wall of twelve beds, live; what the page complains of fails the test. ``keep``: the name of a picture of it."""
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    expect(page.locator(".tile")).to_have_count(12, timeout=30_000)
+    yield page
+    if keep is not None:
+        picture(page, keep)
+    page.close()
+    assert complaints == []
 
 
 @contextlib.contextmanager
