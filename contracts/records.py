@@ -507,7 +507,11 @@ class ImageJob(Record, frozen=True, kw_only=True):
 
 
 class ImageResult(Record, frozen=True, kw_only=True):
-    """What a model said of an image, or why it declined (``refusal``)."""
+    """What a model said of an image, or why it declined (``refusal``).
+
+    ``model_sha256`` is that of the model's manifest, ``input_sha256`` that of the bytes which were read, ``code`` the
+    version of the code that ran: with them a finding can be walked back to what it was made from.
+    """
 
     version: int
     job_id: str
@@ -520,6 +524,29 @@ class ImageResult(Record, frozen=True, kw_only=True):
     probability: float | None = None
     refusal: str | None = None
     heatmap_uri: str | None = None
+    patient: str | None = None
+    input_sha256: str | None = None
+    code: str | None = None
+
+
+class Access(Record, frozen=True, kw_only=True):
+    """One read of patients' data: who, as what, what and why. It is written before the read, refused ones too.
+
+    ``action`` is a short stable word (sql, cohort_freeze, cohort_export, trace, report, plot, feed), ``target`` what
+    was read (tables, a cohort, a patient, a route of the feed), ``query`` the text that was run, ``outcome`` granted or
+    refused.
+    """
+
+    version: int
+    access_id: str
+    actor: str
+    role: str
+    action: str
+    target: str
+    at_ms: int
+    outcome: str = "granted"
+    query: str | None = None
+    purpose: str | None = None
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):

@@ -45,6 +45,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sink_metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
     scrape: str = ""
+    java_home: str | None = None
+    """The Java that Spark runs on; None: the one that JAVA_HOME or PATH names."""
+    lake_trigger_s: float = 10.0
+    lake_metrics_port: int = 0
+    lake_keep: str = ""
+    """Days that a table keeps its rows, like ``vitals=90,records=30``; 0 is for ever."""
+    hive: str | None = None
+    """``host:port`` of the Thrift server."""
+    metastore_url: str | None = None
+    """JDBC address of Hive's metastore; None: an embedded Derby in the state folder."""
+    actor: str | None = None
+    role: str = "researcher"
     grafana_url: str | None = None
     grafana_token: str | None = None
     grafana_home: str | None = None

@@ -77,6 +77,14 @@ ALERT_ACTIONS: Final = Topic(
     "acknowledge, audio pause, escalate, note, standby: by whom",
     config=MappingProxyType({"retention.ms": str(90 * DAY_MS)}),
 )
+ACCESS_LOG: Final = Topic(
+    "access_log",
+    r.Access,
+    "actor",
+    "who read what of patients' data, and why",
+    partitions=1,
+    config=MappingProxyType({"retention.ms": str(90 * DAY_MS)}),
+)
 DEAD_LETTERS: Final = Topic(
     "dead_letters",
     r.DeadLetter,
@@ -111,6 +119,7 @@ TOPICS: Final[tuple[Topic[Any], ...]] = (
     IMAGE_RESULTS,
     ALERTS,
     ALERT_ACTIONS,
+    ACCESS_LOG,
     DEAD_LETTERS,
     SNAPSHOTS,
 )
@@ -124,7 +133,12 @@ STEPS: Final[tuple[Step, ...]] = (
         reads=(VITALS, ALERT_ACTIONS, SNAPSHOTS),
         writes=(VITALS, SCORES, FORECASTS, ALERTS, DEAD_LETTERS, SNAPSHOTS),
     ),
-    Step("streams.feed.server", "the live alert feed", reads=(SCORES, FORECASTS, ALERTS), writes=(ALERT_ACTIONS,)),
+    Step(
+        "streams.feed.server",
+        "the live alert feed",
+        reads=(SCORES, FORECASTS, ALERTS),
+        writes=(ALERT_ACTIONS, ACCESS_LOG),
+    ),
     Step(
         "streams.influx",
         "brings all of it to InfluxDB, for the monitoring wall",
@@ -136,6 +150,23 @@ STEPS: Final[tuple[Step, ...]] = (
         reads=(ALERTS, DEAD_LETTERS),
         writes=(ALERT_ACTIONS, VITALS),
     ),
+    Step(
+        "batch.lake",
+        "Spark lands every record as Parquet on HDFS, once",
+        reads=(
+            VITALS,
+            SCORES,
+            FORECASTS,
+            ALERTS,
+            ALERT_ACTIONS,
+            IMAGE_ARRIVALS,
+            IMAGE_JOBS,
+            IMAGE_RESULTS,
+            ACCESS_LOG,
+            DEAD_LETTERS,
+        ),
+    ),
+    Step("batch.cli", "ward lake, ward cohort: who reads what is told", writes=(ACCESS_LOG,)),
 )
 
 AWAITING: Final[tuple[Topic[Any], ...]] = (IMAGE_ARRIVALS, IMAGE_JOBS, IMAGE_RESULTS)

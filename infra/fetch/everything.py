@@ -38,6 +38,7 @@ ITEMS: Final[Mapping[str, Item]] = {
     "kafka": _jar_set("kafka", "Apache Kafka 4.3.1"),
     "hadoop": _jar_set("hadoop", "Apache Hadoop HDFS 3.5.0"),
     "influxdb": Item(f"InfluxDB {influx.VERSION} (compiled here)", influx.is_complete, influx.build, lambda: 2),
+    "spark": _jar_set("spark", "Spark's Kafka connector"),
     "web": Item(
         "uPlot 1.6.31", lambda cache: not wheels.damaged_web(cache), wheels.fetch_web, lambda: len(wheels.WEB_FILES)
     ),

@@ -18,7 +18,7 @@ class JarSet:
     """What a set is resolved from. ``alone`` is taken without its dependencies, ``without`` is dropped."""
 
     name: str
-    roots: tuple[str, ...]
+    roots: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
@@ -39,6 +39,16 @@ SETS: Final = (
         ),
         without=("org.mockito:", "net.bytebuddy:", "org.objenesis:", ":osx-", ":linux-riscv64"),
     ),
+    JarSet(
+        "spark",
+        alone=(
+            "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
+            "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.0.0",  # no 4.2.0 of it was ever published
+            "org.apache.kafka:kafka-clients:3.9.2",
+            "org.apache.commons:commons-pool2:2.12.1",
+            "org.postgresql:postgresql:42.7.7",  # Hive's metastore in the compose deployment
+        ),
+    ),
 )
 
 
@@ -48,7 +58,7 @@ def resolve(jar_set: JarSet) -> list[str]:
 
     found = {
         ":".join(part for part in (a.groupId, a.artifactId, a.version, a.classifier) if part)
-        for a in jgo.resolve("+".join(jar_set.roots))
+        for a in (jgo.resolve("+".join(jar_set.roots)) if jar_set.roots else ())
     }
     found.update(jar_set.alone)
     return sorted(c for c in found if not any(unwanted in c for unwanted in jar_set.without))

@@ -192,8 +192,8 @@ def from_time(at_ms: Callable[[], int]) -> Where:
 
     async def where(reader: Any, partitions: list[TopicPartition]) -> dict[int, int]:
         moment = at_ms()
+        ends = await reader.end_offsets(partitions)  # first: what arrives between the two answers is not passed over
         found = await reader.offsets_for_times(dict.fromkeys(partitions, moment))
-        ends = await reader.end_offsets(partitions)
         return {p.partition: found[p].offset if found.get(p) is not None else ends[p] for p in partitions}
 
     return where

@@ -16,6 +16,7 @@ from contracts import records as r
 from contracts.codec import decode_frame, encode
 from contracts.generate import SCHEMAS
 from contracts.topology import (
+    ACCESS_LOG,
     ALERT_ACTIONS,
     ALERTS,
     CLOCK_KEY,
@@ -280,7 +281,23 @@ def by_hand() -> Iterator[Example]:
     )
     result = job | {"model": "knee_osteoporosis", "model_sha256": digest, "at_ms": T0 + 2_000}
     yield IMAGE_RESULTS, "finding", r.ImageResult(label="osteopenia", probability=0.71, **result)
+    result |= {"patient": "p-0001", "input_sha256": digest, "code": "0.1.0"}
     yield IMAGE_RESULTS, "refusal", r.ImageResult(refusal="not a knee", **result)
+    yield (
+        ACCESS_LOG,
+        "query",
+        r.Access(
+            version=1,
+            access_id="2f1c3a54-8a1e-4a53-9f0d-9f6a3c1d2b10",
+            actor="researcher-2",
+            role="researcher",
+            action="sql",
+            target="vitals",
+            at_ms=T0 + 60_000,
+            query="select count(*) from vitals",
+            purpose="data quality",
+        ),
+    )
 
 
 def examples() -> Iterator[tuple[Path, bytes, Topic[Any]]]:

@@ -1,0 +1,1 @@
+"""Spark lands every record of every topic as Parquet on HDFS, once."""
