@@ -289,8 +289,8 @@ def by_hand() -> Iterator[Example]:
         r.Access(
             version=1,
             access_id="2f1c3a54-8a1e-4a53-9f0d-9f6a3c1d2b10",
-            actor="researcher-2",
-            role="researcher",
+            actor="nurse-8",
+            role="clinician",
             action="sql",
             target="vitals",
             at_ms=T0 + 60_000,

@@ -92,14 +92,22 @@ def test_the_core_has_no_clock_no_chance_and_no_network() -> None:
 
 
 def environment_reads(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
-    """Every use of the environment, and whether it only makes the settings."""
+    """Every reading of the environment, and whether it only makes the settings.
+
+    To set a variable that another library looks for is no reading.
+    """
     handed = {
         id(argument)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_env"
         for argument in node.args
     }
+    set_there = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+    }
     for node in ast.walk(tree):
+        if id(node) in set_there:
+            continue
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"):
             if isinstance(node.value, ast.Name) and node.value.id == "os":
                 yield node, id(node) in handed

@@ -1,0 +1,50 @@
+"""Where reading begins: no record is passed over, whenever it was written."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from streams.feed.taps import from_time
+
+ALERTS = TopicPartition("alerts", 0)
+
+
+@dataclass
+class Log:
+    """A partition to which somebody writes between any two questions; ``times`` are those of its records."""
+
+    times: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def _written_meanwhile(self, question: str) -> None:
+        if self.asked:
+            self.times.append(1_000 + len(self.times))
+        self.asked.append(question)
+
+    async def offsets_for_times(self, moments: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        self._written_meanwhile("times")
+        since = moments[ALERTS]
+        found = next((offset for offset, at_ms in enumerate(self.times) if at_ms >= since), None)
+        return {ALERTS: None if found is None else Found(found)}
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self._written_meanwhile("ends")
+        return dict.fromkeys(partitions, len(self.times))
+
+
+@dataclass
+class Found:
+    offset: int
+
+
+@pytest.mark.parametrize("times", [[], [1, 2, 3], [1, 2, 1_000]])
+def test_a_record_written_while_the_place_is_looked_up_is_read(times: list[int]) -> None:
+    log = Log(list(times))
+    begins = asyncio.run(from_time(lambda: 900)(log, [ALERTS]))[0]
+    assert begins == sum(at_ms < 900 for at_ms in times), "all that is younger is still to come"
+    assert len(log.asked) == 2
