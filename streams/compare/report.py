@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from streams.compare.burden import burden, quantile
+from models.burden import quantile
+from streams.compare.burden import burden
 from streams.compare.episodes import Book
 from streams.compare.matching import Pair, match
 from streams.compare.sides import Decided

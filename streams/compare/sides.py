@@ -12,6 +12,7 @@ import msgspec
 
 from contracts.records import ModelRef, SourceOffset, VitalsFrame
 from contracts.topology import CLOCK_KEY
+from models.burden import SLOT_MS
 from models.vitals.engine import VitalsModels
 from models.ward.core import Outputs, WardCore, WardState
 from models.ward.policy import Policy
@@ -20,8 +21,6 @@ from streams.compare.span import Cut, Span
 from streams.counsel import Inline
 from streams.wardlog import Effects, LogRecord, WardLog
 
-SLOT_MS: Final = 10_000
-"""Beds are counted as heard in slots of so long."""
 NONE: Final = "none"
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from contracts.errors import Misconfigured
 from contracts.records import Category
-from streams.compare.burden import quantile
+from models.burden import quantile
 from streams.compare.episodes import Alert
 
 
