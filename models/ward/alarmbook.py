@@ -20,6 +20,7 @@ from contracts.records import (
 from models.ward import alarms as machine
 from models.ward.alarms import Alarm, Breach
 from models.ward.conditions import CONDITIONS, SILENCE, warning_of
+from models.ward.policy import Limits
 from models.ward.rulebook import Rulebook
 from models.ward.state import INDEX, BedState, VitalState
 from models.ward.values import number
@@ -75,6 +76,26 @@ class AlarmBook:
             return
         after, event = machine.on_calm(before, self.rulebook.alarm.latch)
         self.settle(bed, before, after, event, at_ms, note=note)
+
+    def is_low(self, limits: Limits, value: float) -> bool:
+        """Whether a saturation measured while a cuff stops the flow to the finger would alarm."""
+        return limits.low is not None and value < limits.low
+
+    def recall(self, bed: BedState, i: int, value: float, limits: Limits, kept: VitalState | None, at_ms: int) -> None:
+        """A late reading never raises; it moves the start of a pending episode back when it belongs to it.
+
+        ``kept`` is the vital's newest value that was judged.
+        """
+        calm_low_ms, calm_high_ms = (0, 0) if kept is None else (kept.calm_low_ms, kept.calm_high_ms)
+        for condition, beyond, calm_ms in (
+            (CONDITIONS[i].low, limits.low is not None and value < limits.low, calm_low_ms),
+            (CONDITIONS[i].high, limits.high is not None and value > limits.high, calm_high_ms),
+        ):
+            alarm = bed.alarms.get(condition)
+            if not beyond or alarm is None or alarm.state is not AlarmState.PENDING:
+                continue
+            if max(calm_ms, bed.ended.get(condition, 0)) < at_ms < alarm.onset_ms:
+                bed.alarms[condition] = msgspec.structs.replace(alarm, onset_ms=at_ms)
 
     def hold(self, bed: BedState, condition: str) -> None:
         """The model of an advisory said that it is neither reached nor over: it goes on, if it was raised."""

@@ -10,7 +10,7 @@ and the end of a pause. See docs/why/one-log-per-ward.md and docs/why/late-readi
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -65,6 +65,9 @@ class Outputs(NamedTuple):
 class WardCore:
     """The core under one policy. Holds no state of any ward."""
 
+    _book: ClassVar[type[AlarmBook]] = AlarmBook
+    """What keeps the alarms of a record; the twin of the limits (models/policy) has one that only watches."""
+
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.policy_hash = policy.hash
@@ -97,7 +100,7 @@ class WardCore:
         now_ms = max(now_ms, state.log_ms)
         passed = now_ms - state.log_ms if state.log_ms else 0
         clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else CHECK_EVERY_MS)  # slow ticks are no standstill
-        book = AlarmBook(self._rulebook, state.ward, now_ms, clock_ms, source)
+        book = self._book(self._rulebook, state.ward, now_ms, clock_ms, source)
         roster = Roster(state, book)
 
         actions = state.actions

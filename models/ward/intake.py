@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from contracts.clinical.plausibility import FUTURE_TOLERANCE_MS, PLAUSIBLE
-from contracts.records import AlarmState, BedReadings, Category, News2, Quality, Reading, Source, Tag, Vital
+from contracts.records import BedReadings, Category, News2, Quality, Reading, Source, Tag, Vital
 from models.vitals.history import CHANNEL, MINUTE_MS, History
 from models.ward.alarmbook import AlarmBook
 from models.ward.alarms import Alarm
-from models.ward.conditions import CONDITIONS, SILENCE
+from models.ward.conditions import SILENCE
 from models.ward.judgement import judge_absence, judge_news2, judge_skew, judge_vitals
 from models.ward.rulebook import PatientRules, Rulebook
 from models.ward.state import INDEX, VITALS, BedState, VitalState
@@ -267,7 +267,7 @@ class _Intake(msgspec.Struct, gc=False):
 
     def _is_low(self, i: int, reading: Reading) -> bool:
         limits = self.rules.limits[i]
-        return limits is not None and limits.low is not None and number(reading.value) < limits.low
+        return limits is not None and self.book.is_low(limits, number(reading.value))
 
     def _is_old(self, i: int, reading: Reading, tag: Tag, at_ms: int, previous: VitalState) -> None:
         """A reading no newer than what is known was told twice or comes late."""
@@ -278,25 +278,10 @@ class _Intake(msgspec.Struct, gc=False):
         if tag in USABLE:
             if _CHANNEL[i] >= 0:
                 self.history = self.history.with_late(at_ms, _CHANNEL[i], number(reading.value))
-            self._recall(i, reading, at_ms)
-
-    def _recall(self, i: int, reading: Reading, at_ms: int) -> None:
-        """A late reading never raises; it moves the start of a pending episode back when it belongs to it."""
-        limits = self.rules.limits[i]
-        if limits is None or not self.alarms:
-            return
-        kept = self.known[i]
-        calm_low_ms, calm_high_ms = (0, 0) if kept is None else (kept.calm_low_ms, kept.calm_high_ms)
-        value = number(reading.value)
-        for condition, beyond, calm_ms in (
-            (CONDITIONS[i].low, limits.low is not None and value < limits.low, calm_low_ms),
-            (CONDITIONS[i].high, limits.high is not None and value > limits.high, calm_high_ms),
-        ):
-            alarm = self.alarms.get(condition)
-            if not beyond or alarm is None or alarm.state is not AlarmState.PENDING:
-                continue
-            if max(calm_ms, self.ended.get(condition, 0)) < at_ms < alarm.onset_ms:
-                self.alarms[condition] = msgspec.structs.replace(alarm, onset_ms=at_ms)
+            limits = self.rules.limits[i]
+            if limits is not None and self.alarms:
+                so_far = msgspec.structs.replace(self.bed, alarms=self.alarms, ended=self.ended)
+                self.book.recall(so_far, i, number(reading.value), limits, self.known[i], at_ms)
 
     def _judge_so_far(self, pressures_new: bool) -> None:
         """Judges what was found and begins anew."""
