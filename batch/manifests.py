@@ -1,7 +1,8 @@
 """What was published, told by manifests: which offsets a batch holds, which files, and what replaced what.
 
 A batch of the stream has one manifest for all its tables, ``b<number>.json``; a compaction and a retention have one
-each, ``c<…>.json`` and ``r<…>.json``. Together they say which files make up a table, and what must be in them.
+each, ``c<…>.json`` and ``r<…>.json``, and so has every derived publication, under its own name. Together they say
+which files make up a table, and what must be in them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from typing import Final
 
 import msgspec
 
-from contracts.errors import Poison
+from batch.storage import Storage
+from contracts.errors import Poison, Transient
+from contracts.lake import MANIFESTS
 
 VERSION: Final = 1
+_ORDER: Final = {"fold": 0, "batch": 1, "derived": 1, "compaction": 2, "retention": 3}
+"""What a manifest of a later kind replaces was published by an earlier one, whatever the clocks said."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +44,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one batch, compaction or retention did. ``kind`` is batch, compaction or retention.
+    """What one batch, derived publication, compaction or retention did: ``kind`` is one of these, or fold.
 
     ``batch`` is Spark's number of the batch; ``replaces`` are paths that are gone because ``files`` hold their rows (a
     compaction) or because their time was over (a retention). ``code`` is the version of the code that did it.
@@ -68,9 +73,31 @@ def decoded(raw: bytes, path: str) -> Manifest:
         raise Poison("bad_manifest", f"{path}: {wrong}") from wrong
 
 
+def path_of(name: str) -> str:
+    """Where the manifest of that name stands."""
+    return f"{MANIFESTS}/{name}.json"
+
+
+def load(storage: Storage) -> tuple[Manifest, ...]:
+    """Every manifest, in the order in which ``current`` takes them. Raises Transient when HDFS does not answer."""
+    for _ in range(5):
+        paths = [entry.path for entry in storage.entries(MANIFESTS) if entry.path.endswith(".json")]
+        try:
+            told = [decoded(storage.read(path), path) for path in paths]
+        except FileNotFoundError:  # folded between the listing and the reading
+            continue
+        return tuple(sorted(told, key=lambda one: (_ORDER.get(one.kind, 9), one.made_ms, one.name)))
+    raise Transient(f"the manifests in {MANIFESTS} change faster than they can be read")
+
+
 def current(manifests: Iterable[Manifest]) -> dict[str, File]:
-    """The files that make up the tables after all of these: path -> file."""
-    told = list(manifests)
-    gone = {path for manifest in told for path in manifest.replaces}
-    kept = {file.path: file for manifest in told for file in manifest.files if file.path not in gone}
+    """The files that make up the tables after all of these, told in the order of ``load``: path -> file.
+
+    A compaction may name among its ``files`` a path that stood before: its rows and size are those of the later one.
+    """
+    kept: dict[str, File] = {}
+    for manifest in manifests:
+        for path in manifest.replaces:
+            kept.pop(path, None)
+        kept |= {file.path: file for file in manifest.files}
     return kept
