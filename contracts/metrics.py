@@ -69,6 +69,18 @@ PROCESS_UP = Metric("ward_process_up", "gauge", "1 while the process tells its m
 PROCESS_RESTARTS = Metric(
     "ward_process_restarts_total", "counter", "times that a process was seen to count from zero again", ("process",)
 )
+LAKE_LOOKED = Metric(
+    "ward_lake_looked_timestamp_seconds", "gauge", "when the lake last asked the log for news, seconds since 1970"
+)
+LAKE_PUBLISHED = Metric(
+    "ward_lake_published_timestamp_seconds", "gauge", "when the lake last published a batch, seconds since 1970"
+)
+LAKE_ROWS = Metric("ward_lake_rows_total", "counter", "rows published", ("table",))
+LAKE_BATCH_SECONDS = Metric("ward_lake_batch_seconds", "histogram", "writing and publishing one batch of the lake")
+LAKE_DELAY_SECONDS = Metric(
+    "ward_lake_delay_seconds", "histogram", "broker append to readable in the lake, of a batch's oldest and newest record"
+)
+LAKE_UNREADABLE = Metric("ward_lake_unreadable_total", "counter", "records landed that no schema fits")
 
 METRICS: Final = (
     READINGS,
@@ -108,4 +120,10 @@ METRICS: Final = (
     GROUP_BEHIND,
     PROCESS_UP,
     PROCESS_RESTARTS,
+    LAKE_LOOKED,
+    LAKE_PUBLISHED,
+    LAKE_ROWS,
+    LAKE_BATCH_SECONDS,
+    LAKE_DELAY_SECONDS,
+    LAKE_UNREADABLE,
 )

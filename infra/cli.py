@@ -105,11 +105,11 @@ def run(name: str, arguments: Sequence[str]) -> Any:
 
 def aim_at_what_runs() -> None:
     """Let a client reach the topology of the state folder; a WARD_* variable that is set already wins."""
-    from infra.site import Site, cache_dir, password, remembered, state_dir
+    from infra.site import Site, cache_dir, left_out, password, remembered, state_dir
 
     state = state_dir(os.environ)
     if ports := remembered(state):
-        site = Site(cache_dir(os.environ), state, ports, None, password(state))
+        site = Site(cache_dir(os.environ), state, ports, None, password(state), left_out=left_out(state))
         for variable, value in site.settings().items():
             os.environ.setdefault(variable, value)
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-EXTRAS = frozenset({"training"})
+EXTRAS = frozenset({"images", "lake", "plots", "training"})
 """Groups that pyproject offers as extras, so that a wheel's user can have them too."""
 UNREACHABLE = 4
 MISCONFIGURED = 2
@@ -85,8 +85,9 @@ def sync(root: Path, cache: Path, venv: Path, groups: list[str]) -> None:
     if subprocess.run(command, env=environ, cwd=root).returncode != 0:  # noqa: S603
         say("cannot fetch the locked packages; check the network, then run the same command again")
         raise SystemExit(UNREACHABLE)
-    (venv / "uv").unlink(missing_ok=True)
-    (venv / "uv").symlink_to(uv)
+    if (venv / "uv").resolve() != uv.resolve():
+        (venv / "uv").unlink(missing_ok=True)
+        (venv / "uv").symlink_to(uv)
     for group in ("core", *groups):
         (venv / f".ready-{group}").touch()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from contracts.errors import Misconfigured
-from infra.launch import grafana, hdfs, influx, kafka
+from infra.launch import grafana, hdfs, influx, kafka, spark
 from infra.launch.probes import http_answers, page_has, points_flow
 from infra.site import Site
 
@@ -47,8 +47,9 @@ class Process:
     """One program. ``once`` runs to its end; every other one is started again whenever it ends.
 
     ``health`` answers None when well, else what is wrong. ``ready_s`` is how long a first start may take on a busy
-    machine. ``heap_mb`` bounds a Java heap. ``container`` is None where the official image does it itself. ``absent``
-    tells why it cannot run here and the fix, else None; whoever asks for an absent one by name is told.
+    machine. ``heap_mb`` bounds a Java heap. ``nice`` above 0 gives way to the rest. ``container`` is None where the
+    official image does it itself. ``absent`` tells why it cannot run here and the fix, else None; whoever asks for an
+    absent one by name is told.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Process:
     prepare: Callable[[Site], None] | None = None
     fetches: tuple[str, ...] = ()
     heap_mb: int | None = None
+    nice: int = 0
     once: bool = False
     profile: Profile = "core"
     ready_s: float = 90.0
@@ -192,6 +194,39 @@ PROCESSES: Final[tuple[Process, ...]] = (
         absent=grafana.absent,
         container=Container("grafana/grafana:11.6.0"),
     ),
+    Process(
+        "zones",
+        "makes HDFS's zones, with owners and modes",
+        python("infra.launch.zones"),
+        needs=("datanode",),
+        once=True,
+        environ={"WARD_HDFS_USER": hdfs.superuser()},
+        container=OWN,
+    ),
+    Process(
+        "lake",
+        "every record of every topic into Parquet on HDFS, once",
+        python("batch.lake"),
+        spark.lake_health,
+        needs=("topics", "zones"),
+        ports=("lake_metrics",),
+        fetches=("spark", "spark-python"),
+        nice=spark.NICE,
+        ready_s=240.0,
+        container=OWN,
+    ),
+    Process(
+        "hive",
+        "the lake's tables in SQL, for any Hive client",
+        python("batch.thrift"),
+        spark.hive_health,
+        needs=("zones",),
+        ports=("hive",),
+        fetches=("spark", "spark-python"),
+        nice=spark.NICE,
+        ready_s=240.0,
+        container=OWN,
+    ),
 )
 
 BY_NAME: Final[Mapping[str, Process]] = {process.name: process for process in PROCESSES}
@@ -199,19 +234,27 @@ PORTS: Final = tuple(port for process in PROCESSES for port in process.ports)
 PREFERRED_PORTS: Final = {"feed": 8800}
 
 
-def chosen(names: Iterable[str] | None = None, profile: Profile = "core") -> tuple[Process, ...]:
+def chosen(
+    names: Iterable[str] | None = None, profile: Profile = "core", without: Iterable[str] = ()
+) -> tuple[Process, ...]:
     """The named processes and all they need, in start order; without names, those of the profile.
 
-    The demo profile includes core; what is absent here is left out. Raises Misconfigured for a name that is not in the
-    table, or of something that is absent.
+    The demo profile includes core; what is absent here is left out, and so is what ``without`` names, with all that
+    needs it. Raises Misconfigured for a name that is not in the table, of something that is absent, or of something
+    that cannot do without what is left out.
     """
     wanted = (
         set(names)
         if names is not None
         else {p.name for p in PROCESSES if p.profile in ("core", profile) and p.absent() is None}
     )
-    if unknown := wanted - BY_NAME.keys():
+    skipped = set(without)
+    if unknown := (wanted | skipped) - BY_NAME.keys():
         raise Misconfigured(f"no process {', '.join(sorted(unknown))}; there are {', '.join(BY_NAME)}")
+    skipped = with_dependents(skipped)
+    if names is not None and (lost := wanted & skipped):
+        raise Misconfigured(f"{', '.join(sorted(lost))} cannot start without {', '.join(sorted(set(without)))}")
+    wanted -= skipped
     grown = set[str]()
     while grown != wanted:
         grown, wanted = wanted, wanted | {need for name in wanted for need in BY_NAME[name].needs}
@@ -219,6 +262,14 @@ def chosen(names: Iterable[str] | None = None, profile: Profile = "core") -> tup
         if trouble := BY_NAME[name].absent():
             raise Misconfigured(f"cannot start {name}: {trouble}")
     return in_order(wanted)
+
+
+def with_dependents(names: Iterable[str]) -> set[str]:
+    """The named processes and everything that needs one of them."""
+    grown, going = set[str](), set(names)
+    while grown != going:
+        grown, going = going, going | {p.name for p in PROCESSES if going & set(p.needs)}
+    return going
 
 
 def in_order(names: Iterable[str]) -> tuple[Process, ...]:

@@ -20,6 +20,10 @@ from infra.fetch import java
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 LOOPBACK: Final = "127.0.0.1"
+LEFT_OUT: Final = "left-out.json"
+"""In the state folder: the processes that ``ward up --without`` left out."""
+SCRAPED: Final = {"vitals": "vitals_metrics", "feed": "feed", "lake": "lake_metrics"}
+"""Whose metrics the sink reads, and on which port; the sink tells its own."""
 PORTS_FROM: Final = range(20_000, 32_000)
 """Below the range that outgoing connections take, so that a remembered port is seldom lost to a passer-by."""
 
@@ -101,6 +105,7 @@ class Site:
     java: Path | None
     influx_password: str
     extra: Mapping[str, str] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
     def data(self, name: str) -> Path:
         """The data folder of one process."""
@@ -142,8 +147,16 @@ class Site:
             "WARD_HDFS_RPC": f"hdfs://{self.address('namenode')}",
             "WARD_FEED_PORT": str(self.ports["feed"]),
             "WARD_WORKER_METRICS_PORT": str(self.ports["vitals_metrics"]),
-            "WARD_SINK_METRICS_PORT": str(self.ports.get("sink_metrics", 0)),  # a topology of 0.1.0 has none
-            "WARD_SCRAPE": f"vitals={self.url('vitals_metrics')}/metrics,feed={self.url('feed')}/metrics",
+            # a topology of an older release has none of these ports
+            "WARD_SINK_METRICS_PORT": str(self.ports.get("sink_metrics", 0)),
+            "WARD_LAKE_METRICS_PORT": str(self.ports.get("lake_metrics", 0)),
+            **({"WARD_HIVE": self.address("hive")} if "hive" in self.ports else {}),
+            "WARD_SCRAPE": ",".join(
+                f"{name}={self.url(port)}/metrics"
+                for name, port in SCRAPED.items()
+                if port in self.ports and name not in self.left_out
+            ),
+            **self._java_for_spark(),
             "WARD_CACHE_DIR": str(self.cache),
             "WARD_STATE_DIR": str(self.state),
             "WARD_WEB_DIR": str(self.cache / "web"),
@@ -151,6 +164,20 @@ class Site:
             "WARD_FEED_USERS": str(self.state / "users.json"),
             **self.extra,
         }
+
+    def _java_for_spark(self) -> dict[str, str]:
+        from infra.launch.spark import java_home
+
+        try:
+            return {"WARD_JAVA_HOME": str(java_home(self.cache))}
+        except Misconfigured:
+            return {}  # whatever needs it says so itself, with the fix; the rest goes on
+
+
+def left_out(state: Path) -> frozenset[str]:
+    """The processes that were left out of this topology and not started since."""
+    path = state / LEFT_OUT
+    return frozenset(json.loads(path.read_text())) if path.exists() else frozenset()
 
 
 def made_by_demo(state: Path) -> Path:

@@ -23,7 +23,17 @@ from contracts.errors import Misconfigured, Transient, WardError
 from infra import site as sites
 from infra.fetch import java
 from infra.fetch.everything import arriving
-from infra.processes import BY_NAME, PORTS, PREFERRED_PORTS, PROCESSES, Process, Profile, chosen, in_order
+from infra.processes import (
+    BY_NAME,
+    PORTS,
+    PREFERRED_PORTS,
+    PROCESSES,
+    Process,
+    Profile,
+    chosen,
+    in_order,
+    with_dependents,
+)
 from infra.site import Site
 from infra.supervisor import MARK, Seen, end_group, living, seen_file, wanted_file
 
@@ -92,7 +102,7 @@ class Stack:
         """The places and addresses, for whoever builds a command or a client. Raises Transient before the first up."""
         if not self.endpoints:
             raise Transient("nothing was ever started here: `./ward up` first")
-        return Site(self.cache, self.state, self.endpoints, None, sites.password(self.state), self._remembered_extra())
+        return self._site(self.endpoints, None)
 
     def environment(self) -> dict[str, str]:
         """The WARD_* variables with which any client reaches this topology."""
@@ -106,17 +116,20 @@ class Stack:
         profile: Profile = "core",
         extra_env: Mapping[str, str] | None = None,
         on_well: Callable[[str], None] | None = None,
+        without: Iterable[str] = (),
     ) -> dict[str, float]:
         """Start the named processes and what they need, and wait until each is healthy; seconds each took.
 
         ``extra_env`` is added to the environment of our own processes and remembered. ``on_well`` is told each name
-        as soon as it is healthy, before anything that needs it starts. What is missing is fetched meanwhile.
+        as soon as it is healthy, before anything that needs it starts. ``without`` names what is left out, with all
+        that needs it; nobody expects metrics of it then. What is missing is fetched meanwhile.
         Raises Transient with the tail of the log when a process does not get well in time.
         """
         if extra_env is not None:
             self._extra = dict(extra_env)
             sites.write_atomically(self.state / "extra.json", json.dumps(self._extra), mode=0o600)
-        processes = chosen(names, profile)
+        processes = chosen(names, profile, without)
+        self._leave_out(with_dependents(without), {process.name for process in processes})
         items = sorted({item for process in processes for item in process.fetches})
         with (
             sites.only_one(self.state / ".up.lock", "starting this topology"),
@@ -124,6 +137,12 @@ class Stack:
         ):
             site = self._settle(java.find() if any(p.heap_mb for p in processes) else None)
             return _Ascent(self, site, processes, coming, on_well or (lambda name: None)).run()
+
+    def _leave_out(self, without: set[str], coming: set[str]) -> None:
+        """Remember what was left out, until it is started after all."""
+        left_out = (sites.left_out(self.state) | without) - coming
+        if left_out != sites.left_out(self.state):
+            sites.write_atomically(self.state / sites.LEFT_OUT, json.dumps(sorted(left_out)))
 
     def _settle(self, java_program: Path | None) -> Site:
         ports, running = self.endpoints, self._running()
@@ -137,7 +156,11 @@ class Stack:
             kept = {name: port for name, port in ports.items() if name not in lost}
             ports = kept | sites.free_ports(lost, avoid=kept.values(), prefer=PREFERRED_PORTS)
             sites.write_atomically(self.state / "endpoints.json", json.dumps({"version": 1, "ports": ports}, indent=1))
-        return Site(self.cache, self.state, ports, java_program, sites.password(self.state), self._remembered_extra())
+        return self._site(ports, java_program)
+
+    def _site(self, ports: Mapping[str, int], java_program: Path | None) -> Site:
+        password, left_out = sites.password(self.state), sites.left_out(self.state)
+        return Site(self.cache, self.state, ports, java_program, password, self._remembered_extra(), left_out)
 
     def _remembered_extra(self) -> dict[str, str]:
         path = self.state / "extra.json"
@@ -153,13 +176,15 @@ class Stack:
         Also works when the supervisor is dead. Leaves no process of the topology behind.
         """
         running = self._running()
-        going = set(running) if names is None else _with_dependents(names) & set(running)
+        asked = None if names is None else set(names)
+        chosen(asked or ())
+        going = set(running) if asked is None else with_dependents(asked) & set(running)
         stopped = [process.name for process in reversed(in_order(going))]
         waves = _waves(going)
         for wave in reversed(waves):
             self._want(lambda wanted, wave=wave: {n: s for n, s in wanted.items() if n not in wave})  # type: ignore[misc]  # early binding
             self._await_end(wave)
-        if names is None:
+        if asked is None:
             self._want(lambda wanted: {})
             self._end_supervisor()
             self._end_strays()
@@ -237,7 +262,7 @@ class Stack:
             restarts=row.restarts,
             uptime_s=round(time.time() - row.born, 1) if alive else None,
             rss_mb=_rss_mb(alive) if alive else None,
-            ports={port: site.ports[port] for port in process.ports},
+            ports={port: site.ports[port] for port in process.ports if port in site.ports},
         )
 
     def supervised(self) -> bool:
@@ -406,6 +431,7 @@ class _Ascent:
             "cwd": str(sites.CHECKOUT),
             "log": str(log),
             "stop_s": process.stop_s,
+            "nice": process.nice,
         }
         if process.once:
             with log.open("ab") as out:
@@ -459,14 +485,6 @@ def _unless_same(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, A
 
 def _owner(port: str) -> str:
     return next(p.name for p in PROCESSES if port in p.ports)
-
-
-def _with_dependents(names: Iterable[str]) -> set[str]:
-    chosen(names)
-    grown, going = set[str](), set(names)
-    while grown != going:
-        grown, going = going, going | {p.name for p in PROCESSES if going & set(p.needs)}
-    return going
 
 
 def _waves(names: Iterable[str]) -> list[list[str]]:

@@ -144,7 +144,10 @@ class Supervisor:
                 self._pause(row, now)
                 return
         self.children[name] = child
-        row.pid, row.born, row.spec, row.stop_by = child.pid, psutil.Process(child.pid).create_time(), spec, None
+        process = psutil.Process(child.pid)
+        if niceness := int(spec.get("nice", 0)):
+            process.nice(max(process.nice(), niceness))  # what it starts inherits it
+        row.pid, row.born, row.spec, row.stop_by = child.pid, process.create_time(), spec, None
 
     def _stop(self, row: Seen, process: psutil.Process, now: float) -> None:
         if row.stop_by is None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Final
@@ -18,6 +18,7 @@ from contracts.errors import Misconfigured
 from contracts.settings import Settings
 from infra import demo as measured
 from infra.commands.output import AsJson, print_json, say, the_stack
+from infra.commands.running import Without, apart
 from infra.processes import BY_NAME
 from infra.site import made_by_demo, write_atomically
 from infra.stack import Stack
@@ -38,10 +39,11 @@ def seconds(text: str) -> float:
     return float(found[1]) * SECONDS[found[2] or "s"]
 
 
-@app.command(epilog="Examples: ward demo · ward demo --for 120s --json · ward demo --beds 200")
+@app.command(epilog="Examples: ward demo · ward demo --for 120s --json · ward demo --beds 200 --without lake,hive")
 def demo(
     for_: Annotated[str | None, typer.Option("--for", help="Stop by itself after 90s, 2m ... of play.")] = None,
     beds: Annotated[int, typer.Option("--beds", help="Beds of the simulated hospital.", min=1, max=10_000)] = 24,
+    without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """A whole ward on real servers: real recordings and scripted patients play, alarms rise on the feed.
@@ -55,7 +57,7 @@ def demo(
     _begin_afresh(stack)
     with _told_to_stop() as told:
         try:
-            summary = _play(stack, began, duration, beds, told)
+            summary = _play(stack, began, duration, beds, told, apart(without))
         finally:
             say("stopping")
             stack.down()
@@ -82,7 +84,9 @@ def _begin_afresh(stack: Stack) -> None:
     write_atomically(mine, "The log beside this file was made by `ward demo`; the next demo may discard it.\n")
 
 
-def _play(stack: Stack, began: float, duration: float | None, beds: int, told: threading.Event) -> measured.Summary:
+def _play(
+    stack: Stack, began: float, duration: float | None, beds: int, told: threading.Event, without: Sequence[str]
+) -> measured.Summary:
     extra = {"WARD_FEED_DEMO": "1", "WARD_BEDS": str(beds)}
     since: Offsets = {}
     watchers: list[measured.Watcher] = []
@@ -96,7 +100,7 @@ def _play(stack: Stack, began: float, duration: float | None, beds: int, told: t
             say(f"\nthe ward is live at {stack.site().url('feed')}\n")
 
     try:
-        stack.up(profile="demo", extra_env=extra, on_well=begin)
+        stack.up(profile="demo", extra_env=extra, on_well=begin, without=without)
         kafka, watcher = stack.environment()["WARD_KAFKA"], watchers[0]
         ready_s, played = time.monotonic() - began, time.monotonic()
         say(f"all of it is up after {ready_s:.0f} s: {stack.site().url('feed')}")

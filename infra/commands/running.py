@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -21,20 +21,32 @@ NOT_FOUND, FINDINGS = 3, 6
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+SKIPPABLE: Final = "lake,hive"
+
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", help=f"Leave these out, and what needs them; with commas between, like {SKIPPABLE}."),
+]
 Names = Annotated[list[str] | None, typer.Argument(help=f"Processes: {', '.join(BY_NAME)}. Default: the core ones.")]
 
 
-@app.command(epilog="Examples: ward up · ward up kafka · ward up --demo")
+def apart(words: list[str] | None) -> list[str]:
+    """Names from options that may hold several, with commas between."""
+    return [name for word in words or () for name in word.split(",") if name]
+
+
+@app.command(epilog="Examples: ward up · ward up kafka · ward up --demo · ward up --without lake,hive")
 def up(
     names: Names = None,
     demo: Annotated[bool, typer.Option("--demo", help="The producers too.")] = False,
+    without: Without = None,
     as_json: AsJson = False,
 ) -> None:
     """Start processes and what they need; return when all are healthy."""
     stack = the_stack()
     made_by_demo(stack.state).unlink(missing_ok=True)
     profile: Profile = "demo" if demo else "core"
-    took = stack.up(names or None, profile)
+    took = stack.up(names or None, profile, without=apart(without))
     if as_json:
         print_json({"healthy_after_s": took, "endpoints": stack.endpoints})
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infra.fetch import influx, jars, wheels
+from infra.fetch import extras, influx, jars, wheels
 from infra.site import only_one
 
 
@@ -39,6 +39,7 @@ ITEMS: Final[Mapping[str, Item]] = {
     "hadoop": _jar_set("hadoop", "Apache Hadoop HDFS 3.5.0"),
     "influxdb": Item(f"InfluxDB {influx.VERSION} (compiled here)", influx.is_complete, influx.build, lambda: 2),
     "spark": _jar_set("spark", "Spark's Kafka connector"),
+    "spark-python": Item("Spark for Python", lambda cache: extras.is_here(), extras.install, lambda: 1),
     "web": Item(
         "uPlot 1.6.31", lambda cache: not wheels.damaged_web(cache), wheels.fetch_web, lambda: len(wheels.WEB_FILES)
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from typing import Final
 from xml.sax.saxutils import escape
 
 from contracts.errors import Transient
+from contracts.lake import MEMBERS
 from infra.launch.kafka import LEAN_JVM, LOGGING
 from infra.launch.probes import java_bean
 from infra.site import Site, write_atomically
@@ -19,7 +22,16 @@ EMPTY_WEBAPP: Final = '<web-app version="2.4" xmlns="http://java.sun.com/xml/ns/
 
 def core_site(site: Site) -> dict[str, str]:
     """Settings shared by servers and clients."""
-    return {"fs.defaultFS": f"hdfs://{site.address('namenode')}", "hadoop.tmp.dir": str(site.data("hdfs-tmp"))}
+    return {
+        "fs.defaultFS": f"hdfs://{site.address('namenode')}",
+        "hadoop.tmp.dir": str(site.data("hdfs-tmp")),
+        "hadoop.user.group.static.mapping.overrides": groups(),
+    }
+
+
+def groups() -> str:
+    """The members of contracts.lake as Hadoop reads them: they need no account on this machine."""
+    return "".join(f"{user}={','.join(its)};" for user, its in MEMBERS.items()) + "dr.who=;"
 
 
 def hdfs_site(site: Site) -> dict[str, str]:
@@ -38,13 +50,18 @@ def hdfs_site(site: Site) -> dict[str, str]:
         "dfs.client.use.datanode.hostname": "true",
         "dfs.namenode.datanode.registration.ip-hostname-check": "false",
         "dfs.webhdfs.enabled": "true",
-        "dfs.permissions.enabled": "false",
+        "dfs.permissions.enabled": "true",
         "dfs.namenode.safemode.extension": "0",
         # a killed DataNode is missed, and found again, within seconds
         "dfs.heartbeat.interval": "1",
         "dfs.namenode.heartbeat.recheck-interval": "5000",
         "ipc.client.connect.max.retries": "3",
     }
+
+
+def superuser() -> str:
+    """Whom HDFS obeys in everything: the user that runs the NameNode, by the name that the machine knows."""
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def prepare(site: Site) -> None:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from typing import Any, Final
 
+from contracts.errors import Transient
 from contracts.metrics import GROUP_BEHIND, SINK_FAILING
 from infra.site import LOOPBACK
 
@@ -32,14 +33,21 @@ def http_answers(url: str, expect: int = 200) -> str | None:
     return None if found == expect else f"{url} answers {found}, not {expect}"
 
 
+def page(url: str) -> str:
+    """What a page says. Raises Transient, with the reason, when it does not answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
+            return str(answer.read().decode())
+    except (OSError, http.client.HTTPException) as failure:
+        raise Transient(f"{url} does not answer ({failure})") from failure
+
+
 def page_has(url: str, text: str, otherwise: str) -> str | None:
     """Whether a page answers and holds a text; ``otherwise`` says what its absence means."""
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
-            page = answer.read().decode()
-    except (OSError, http.client.HTTPException) as failure:
-        return f"{url} does not answer ({failure})"
-    return None if text in page else otherwise
+        return None if text in page(url) else otherwise
+    except Transient as away:
+        return str(away)
 
 
 def java_bean(http_url: str, bean: str) -> dict[str, Any] | str:
@@ -53,36 +61,42 @@ def java_bean(http_url: str, bean: str) -> dict[str, Any] | str:
     return dict(beans[0]) if beans else f"{url} has no such bean yet"
 
 
+def answered(host: str, port: int, request: bytes, size: int) -> bytes | str:
+    """The first ``size`` bytes that a server says to a request, fewer when it hangs up; a text says what is wrong."""
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE_S) as wire:
+            wire.sendall(request)
+            with wire.makefile("rb") as answers:
+                return answers.read(size)
+    except OSError as failure:
+        return str(failure)
+
+
 def kafka_answers(port: int) -> str | None:
     """Whether a broker answers an ApiVersions request, the first thing that every client asks."""
     client, correlation = b"ward", 7
     request = struct.pack(">hhih", 18, 0, correlation, len(client)) + client
-    try:
-        with socket.create_connection((LOOPBACK, port), timeout=PATIENCE_S) as wire:
-            wire.sendall(struct.pack(">i", len(request)) + request)
-            with wire.makefile("rb") as answers:
-                head = answers.read(10)
-    except OSError as failure:
-        return f"no broker on {LOOPBACK}:{port} ({failure})"
+    head = answered(LOOPBACK, port, struct.pack(">i", len(request)) + request, 10)
+    if isinstance(head, str):
+        return f"no broker on {LOOPBACK}:{port} ({head})"
     if len(head) < 10:
         return f"the broker on {LOOPBACK}:{port} closed the connection"
-    _size, answered, error = struct.unpack(">iih", head)
-    return None if (answered, error) == (correlation, 0) else f"the broker on {LOOPBACK}:{port} answers error {error}"
+    _size, said, error = struct.unpack(">iih", head)
+    return None if (said, error) == (correlation, 0) else f"the broker on {LOOPBACK}:{port} answers error {error}"
 
 
 def points_flow(url: str) -> str | None:
     """Whether the sink's points reach InfluxDB, by its own metrics; else how many tries failed, how many wait."""
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
-            page = answer.read().decode()
-    except (OSError, http.client.HTTPException) as failure:
-        return f"{url} does not answer ({failure})"
-    failing = re.search(rf"^{SINK_FAILING.name} (\S+)$", page, re.MULTILINE)
+        text = page(url)
+    except Transient as away:
+        return str(away)
+    failing = re.search(rf"^{SINK_FAILING.name} (\S+)$", text, re.MULTILINE)
     if failing is None:
         return f"{url} is no page of the sink"
     if (tries := float(failing[1])) < PATIENT_TRIES:
         return None
-    behind = sum(float(number) for number in re.findall(rf"^{GROUP_BEHIND.name}{SINK} (\S+)$", page, re.MULTILINE))
+    behind = sum(float(number) for number in re.findall(rf"^{GROUP_BEHIND.name}{SINK} (\S+)$", text, re.MULTILINE))
     return f"InfluxDB took nothing in {tries:.0f} tries; {behind:.0f} records wait in Kafka, none is lost"
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from infra import topics
 from infra.launch import kafka as kafka_launch
+from infra.launch.hdfs import superuser
 from infra.processes import BY_NAME
 from infra.site import LOOPBACK
 from infra.stack import Stack
@@ -112,7 +113,7 @@ def test_a_strangers_client_reads_a_topic(kafka: str, make_topic: Callable[..., 
 def test_hdfs_writes_and_reads_over_webhdfs(hdfs: str) -> None:
     from hdfs import InsecureClient
 
-    client = InsecureClient(hdfs, user="ward")
+    client = InsecureClient(hdfs, user=superuser())
     client.write("/probe/file", data=b"ward", overwrite=True)
     with client.read("/probe/file") as reader:
         assert reader.read() == b"ward"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import Misconfigured
-from infra.fetch import everything, jars, java, lock, wheels
+from infra import environment
+from infra.fetch import everything, extras, jars, java, lock, wheels
+from infra.site import CHECKOUT
 
 CONTENT = b"a jar"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -94,8 +98,8 @@ def test_the_committed_lock_pins_every_set_by_sha256() -> None:
 
 
 def test_an_unknown_set_is_refused_with_those_there_are() -> None:
-    with pytest.raises(Misconfigured, match="hadoop, kafka"):
-        jars.locked("spark")
+    with pytest.raises(Misconfigured, match="hadoop, kafka, spark"):
+        jars.locked("sparkk")
 
 
 @pytest.mark.parametrize("pins", sorted(wheels.PINS.glob("*.txt")), ids=lambda p: p.name)
@@ -104,6 +108,28 @@ def test_every_pinned_wheel_has_an_exact_version_and_hashes(pins: Path) -> None:
     assert "==" in text
     assert "--hash=sha256:" in text
     assert "://" not in text
+
+
+def test_an_environment_of_another_maker_is_never_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert extras.is_here("data"), "what can be imported is here, whoever put it there"
+    with pytest.raises(Misconfigured, match="uv sync --inexact --extra lake"):
+        extras.install(tmp_path, lambda _: None)
+
+
+def test_in_an_environment_of_the_door_an_extra_is_here_once_it_came_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / ".ready-core").touch()
+    assert not extras.is_here("data"), "importable is not enough: half of it may be missing"
+    (tmp_path / ".ready-data").touch()
+    assert extras.is_here("data")
+
+
+def test_every_extra_of_the_project_but_data_is_known_to_the_maker_of_environments() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    assert environment.EXTRAS | {"data"} == project["optional-dependencies"].keys()
 
 
 def test_the_java_that_is_found_fits() -> None:

@@ -11,9 +11,9 @@ from contracts.errors import Misconfigured
 from contracts.topology import STEPS
 from infra.fetch.everything import ITEMS
 from infra.launch import grafana, hdfs, influx, kafka
-from infra.processes import BY_NAME, PORTS, PROCESSES, chosen
+from infra.processes import BY_NAME, PORTS, PROCESSES, chosen, with_dependents
 from infra.site import LOOPBACK, Site, free_ports
-from infra.stack import _waves, _with_dependents
+from infra.stack import _waves
 
 
 @pytest.fixture
@@ -46,12 +46,30 @@ def test_a_name_brings_what_it_needs_and_an_unknown_one_is_refused() -> None:
 
 
 def test_stopping_one_stops_what_needs_it_first() -> None:
-    going = _with_dependents(["kafka"])
+    going = with_dependents(["kafka"])
     assert {"vitals", "feed", "simulator", "recordings"} <= going
     assert "influxdb" not in going
     waves = _waves(going)
     depth = {name: level for level, wave in enumerate(waves) for name in wave}
     assert depth["simulator"] > depth["vitals"] > depth["kafka"]
+
+
+def test_what_is_left_out_takes_along_what_needs_it_and_nothing_else() -> None:
+    whole = {process.name for process in chosen(profile="demo")}
+    assert {process.name for process in chosen(profile="demo", without=["lake", "hive"])} == whole - {"lake", "hive"}
+    assert "lake" not in {process.name for process in chosen(without=["zones"])}
+    with pytest.raises(Misconfigured, match="lake cannot start without zones"):
+        chosen(["lake"], without=["zones"])
+    with pytest.raises(Misconfigured, match="no process laek"):
+        chosen(without=["laek"])
+
+
+def test_the_archive_gives_way_to_alarms_and_starts_after_them() -> None:
+    names = [process.name for process in PROCESSES]
+    for process in PROCESSES:
+        assert (process.nice > 0) == (process.name in ("lake", "hive"))
+        if process.nice:
+            assert names.index(process.name) > max(names.index(live) for live in ("simulator", "feed", "sink"))
 
 
 def test_every_module_of_ours_exists(site: Site) -> None:
@@ -81,6 +99,6 @@ def test_every_address_in_every_configuration_is_loopback(site: Site) -> None:
     )
     assert "0.0.0.0" not in text
     for port in PORTS:
-        if port in ("feed", "vitals_metrics", "sink_metrics"):
+        if port in ("feed", "vitals_metrics", "sink_metrics", "lake_metrics", "hive"):
             continue
         assert f"{LOOPBACK}:{site.ports[port]}" in text, port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ from infra.site import (
     cache_dir,
     free_ports,
     is_free,
+    left_out,
     password,
     remembered,
     state_dir,
     write_atomically,
 )
+from infra.stack import Stack
 
 
 @pytest.fixture
@@ -89,4 +92,20 @@ def test_a_client_reaches_a_topology_that_an_older_release_began(tmp_path: Path)
     old = ("kafka", "namenode", "namenode_http", "influx", "vitals_metrics", "feed")
     settings = Site(tmp_path, tmp_path, dict.fromkeys(old, 1), None, "").settings()
     assert settings["WARD_KAFKA"] == "127.0.0.1:1"
-    assert settings["WARD_SINK_METRICS_PORT"] == "0"
+    assert settings["WARD_SINK_METRICS_PORT"] == settings["WARD_LAKE_METRICS_PORT"] == "0"
+    assert "WARD_HIVE" not in settings
+    assert "lake=" not in settings["WARD_SCRAPE"]
+
+
+def test_the_lakes_metrics_are_read_unless_it_was_left_out(site: Site) -> None:
+    assert f"lake={site.url('lake_metrics')}/metrics" in site.settings()["WARD_SCRAPE"].split(",")
+    assert "lake=" not in replace(site, left_out=frozenset({"lake"})).settings()["WARD_SCRAPE"]
+
+
+def test_what_was_left_out_is_remembered_until_it_is_started_after_all(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, tmp_path)
+    stack._leave_out({"lake", "hive"}, {"kafka"})
+    stack._leave_out(set(), {"kafka"})
+    assert left_out(tmp_path) == {"lake", "hive"}
+    stack._leave_out(set(), {"kafka", "lake"})
+    assert left_out(tmp_path) == {"hive"}

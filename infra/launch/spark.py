@@ -1,0 +1,117 @@
+"""What Spark needs of this machine: a Java that takes its flags, a low priority, and ways to tell that it is well."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from contracts.errors import Transient
+from contracts.metrics import LAKE_LOOKED, LAKE_PUBLISHED
+from infra.fetch import java
+from infra.launch.probes import answered, page
+
+if TYPE_CHECKING:
+    from infra.site import Site
+
+MODULE: Final = "jdk.incubator.vector"
+"""Spark's launcher asks for this module; a Java without it refuses to start, though nothing we run needs it."""
+NICE: Final = 10
+"""The archive gives way to alarms."""
+STALLED_S: Final = 120.0
+"""A stream that has not looked at the log for so long is stalled; a batch takes seconds."""
+
+
+def java_home(cache: Path) -> Path:
+    """The JAVA_HOME that Spark runs on: that of the Java found, or a made one in the cache that drops one flag.
+
+    Raises Misconfigured when this machine has no Java 17 to 25.
+    """
+    found = java.find().resolve()
+    return found.parent.parent if has_module(found) else made_home(cache, found)
+
+
+def has_module(program: Path) -> bool:
+    """Whether this Java has the module that Spark's launcher names; one that does not tell is believed to."""
+    release = program.parent.parent / "release"
+    listed = re.search(r'^MODULES="(.*)"', release.read_text(), re.MULTILINE) if release.exists() else None
+    return listed is None or MODULE in listed[1].split()
+
+
+def made_home(cache: Path, program: Path) -> Path:
+    """A JAVA_HOME around ``program`` without the flag that it would refuse; made once for each program."""
+    from infra.site import write_atomically
+
+    home = cache / "spark-java" / hashlib.sha256(str(program).encode()).hexdigest()[:12]
+    script, wanted = home / "bin" / "java", launcher(program)
+    if not script.exists() or script.read_text() != wanted:
+        write_atomically(script, wanted, mode=0o755)
+    return home
+
+
+def launcher(program: Path) -> str:
+    """The script: hands everything on to ``program``, but for the module that it lacks."""
+    return f"""\
+#!/bin/sh
+# Java for Spark: {program} without --add-modules {MODULE}, which it does not have.
+count=$#
+while [ "$count" -gt 0 ]; do
+    word=$1
+    shift
+    count=$((count - 1))
+    case $word in
+        --add-modules={MODULE}) continue ;;
+        --add-modules)
+            if [ "$count" -gt 0 ] && [ "$1" = {MODULE} ]; then
+                shift
+                count=$((count - 1))
+                continue
+            fi
+            ;;
+    esac
+    set -- "$@" "$word"
+done
+exec {shlex.quote(str(program))} "$@"
+"""
+
+
+def lake_health(site: Site) -> str | None:
+    """None when the stream looks at the log and publishes what it finds."""
+    return lake_flows(site.url("lake_metrics") + "/metrics")
+
+
+def lake_flows(url: str) -> str | None:
+    """Whether what stands in the log becomes readable in the lake, by the stream's own page.
+
+    A stream that has nothing to publish still looks; one that is stuck in a batch, or dead inside, does not.
+    """
+    try:
+        text = page(url)
+    except Transient as away:
+        return str(away)
+    signs = [
+        float(found[1])
+        for metric in (LAKE_LOOKED, LAKE_PUBLISHED)
+        if (found := re.search(rf"^{metric.name} (\S+)$", text, re.MULTILINE))
+    ]
+    if not any(signs):
+        return "it has not looked at the log yet"
+    quiet = time.time() - max(signs)
+    if quiet < STALLED_S:
+        return None
+    return f"stalled: it has published nothing for {quiet:.0f} s; records wait in Kafka, none is lost"
+
+
+def hive_health(site: Site) -> str | None:
+    """None when the Thrift server takes a login, as every JDBC client's first words are."""
+    host, _, port = site.address("hive").partition(":")
+    mechanism, login = b"PLAIN", b"\0ward\0ward"
+    hello = struct.pack(">BI", 1, len(mechanism)) + mechanism + struct.pack(">BI", 2, len(login)) + login
+    answer = answered(host, int(port), hello, 5)
+    if isinstance(answer, str):
+        return f"no Thrift server at {host}:{port} ({answer})"
+    return None if answer[:1] in (b"\x05", b"\x02") else f"the Thrift server at {host}:{port} refuses a login"
