@@ -18,12 +18,15 @@ HEAP_MB: Final = 640
 CONNECTOR: Final = ("spark-sql-kafka", "spark-token-provider", "kafka-clients", "commons-pool2")
 
 
-def session(name: str, settings: Settings, *, hive: bool = False, more: Mapping[str, str] | None = None) -> Any:
+def session(
+    name: str, settings: Settings, *, hive: bool = False, more: Mapping[str, str] | None = None, user: str = USER
+) -> Any:
     """A local session named ``name`` that reads Kafka and HDFS; ``hive`` opens the metastore, which takes one process.
 
-    ``more`` are settings of Spark on top. Raises Misconfigured when the connector's jars or HDFS are not there.
+    ``more`` are settings of Spark on top, ``user`` is who it is on HDFS. Raises Misconfigured when the connector's jars
+    or HDFS are not there.
     """
-    for variable, value in environment(settings).items():
+    for variable, value in environment(settings, user).items():
         os.environ[variable] = value
     from pyspark.sql import SparkSession
 
@@ -35,9 +38,9 @@ def session(name: str, settings: Settings, *, hive: bool = False, more: Mapping[
     return made
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings, user: str = USER) -> dict[str, str]:
     """The variables that Spark's own scripts and workers need."""
-    wanted = {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable, "HADOOP_USER_NAME": USER}
+    wanted = {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable, "HADOOP_USER_NAME": user}
     return wanted | ({"JAVA_HOME": settings.java_home} if settings.java_home else {})
 
 

@@ -22,7 +22,7 @@ USER: Final = "ward"
 
 @dataclass(frozen=True)
 class Entry:
-    """A file on HDFS. ``modified_ms`` is epoch ms."""
+    """A file or folder on HDFS. ``modified_ms`` is epoch ms."""
 
     path: str
     size: int
@@ -100,6 +100,22 @@ class Storage:
                 yield from self.entries(below, hidden)
             else:
                 yield Entry(below, status["length"], status["modificationTime"])
+
+    def folders(self, path: str) -> list[Entry]:
+        """The folders directly in a folder, hidden ones apart, in order; none when there is no such folder.
+
+        A folder is modified when something appears in it or goes; its ``size`` is 0.
+        """
+        try:
+            with self._answers(path):
+                found = sorted(self.web.list(path, status=True))
+        except FileNotFoundError:
+            return []
+        return [
+            Entry(posixpath.join(path, name), 0, status["modificationTime"])
+            for name, status in found
+            if status["type"] == "DIRECTORY" and name[:1] not in "_."
+        ]
 
     def makedirs(self, path: str) -> None:
         """Make a folder and those above it."""

@@ -598,6 +598,12 @@ ZONES: Final[Mapping[str, Owner]] = MappingProxyType(
 """Every zone of HDFS, its owner and mode: made so by ``infra.launch.zones``, held so by a test."""
 
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"ward": ("ward", "research"), "researcher": ("research",), "identity": ("identity",)}
+    {
+        "ward": ("ward", "research"),
+        "hive": ("ward", "research"),
+        "researcher": ("research",),
+        "identity": ("identity",),
+    }
 )
-"""The users that HDFS knows, and their groups: ``ward`` is the platform, ``identity`` may lead back to persons."""
+"""The users that HDFS knows, and their groups: ``ward`` is the platform, ``hive`` reads for the clients of SQL and owns
+nothing, so that none of them can change a file, ``identity`` may lead back to persons."""
