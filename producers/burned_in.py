@@ -16,7 +16,7 @@ STROKE: Final = 7
 """Strokes are thinner than this many pixels, in an image of about ``SIDE`` pixels."""
 CONTRAST: Final = 0.25
 LEAST_LETTERS: Final = 5
-"""On 1,079 real brain MRI, hand and knee images five find 89 % of lines drawn into them (10 to 18 pixels high) and 10
+"""On 1,079 real brain MRI, hand and knee images five find 89 % of lines drawn into them (10 to 18 points) and 10
 that are none; four find 93 % and 25, six find 84 % and 2."""
 HEIGHTS: Final = (5, 48)
 SIDE: Final = 512
