@@ -36,10 +36,14 @@ def python(*arguments: str) -> Callable[[Site], list[str]]:
 
 @dataclass(frozen=True)
 class Container:
-    """The same process in docker-compose.yml: its service and image (None is our own, from infra/Dockerfile)."""
+    """The same process in docker-compose.yml: its service and image.
+
+    ``image`` None is our own: ``stage`` of infra/Dockerfile, called as its image is.
+    """
 
     image: str | None
     heap_variable: str | None = None
+    stage: str = "wardstream"
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ class Process:
     @property
     def is_server(self) -> bool:
         """Whether this is a fetched server rather than one of our own modules."""
-        return bool(self.fetches) and self.container != OWN
+        return bool(self.fetches) and (self.container is None or self.container.image is not None)
 
 
 OWN: Final = Container(None)
+OWN_WITH_SPARK: Final = Container(None, stage="wardstream-lake")
 
 PROCESSES: Final[tuple[Process, ...]] = (
     Process(
@@ -213,7 +218,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         fetches=("spark", "spark-python"),
         nice=spark.NICE,
         ready_s=240.0,
-        container=OWN,
+        container=OWN_WITH_SPARK,
     ),
     Process(
         "hive",
@@ -225,7 +230,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         fetches=("spark", "spark-python"),
         nice=spark.NICE,
         ready_s=240.0,
-        container=OWN,
+        container=OWN_WITH_SPARK,
     ),
 )
 

@@ -103,11 +103,15 @@ def points_flow(url: str) -> str | None:
 def main() -> None:
     """``python -m infra.launch.probes URL [TEXT]``: exit code 0 when the page answers 200 and holds the text.
 
-    With ``--sink URL``: 0 when the sink's points flow.
+    With ``--sink URL``: 0 when the sink's points flow; ``--lake URL``: when the lake publishes; ``--hive HOST:PORT``:
+    when the Thrift server takes a login.
     """
+    from infra.launch import spark
+
     url, *text = sys.argv[1:]
-    if url == "--sink":
-        trouble = points_flow(text[0])
+    special = {"--sink": points_flow, "--lake": spark.lake_flows, "--hive": spark.hive_answers}
+    if url in special:
+        trouble = special[url](text[0])
     else:
         trouble = page_has(url, text[0], f"no {text[0]!r} on {url}") if text else http_answers(url)
     if trouble:

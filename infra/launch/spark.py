@@ -1,4 +1,7 @@
-"""What Spark needs of this machine: a Java that takes its flags, a low priority, and ways to tell that it is well."""
+"""What Spark needs of this machine: a Java that takes its flags, a low priority, and ways to tell that it is well.
+
+``python -m infra.launch.spark CACHE PLACE`` lets PLACE lead to a JAVA_HOME for Spark.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import re
 import shlex
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +29,9 @@ NICE: Final = 10
 STALLED_S: Final = 120.0
 """A stream that has not looked at the log for so long is stalled; a batch takes seconds."""
 
+START, GO_ON, COMPLETE = 1, 2, 5
+"""Words of Thrift's SASL: each is followed by the length of what comes with it."""
+
 
 def java_home(cache: Path) -> Path:
     """The JAVA_HOME that Spark runs on: that of the Java found, or a made one in the cache that drops one flag.
@@ -33,6 +40,11 @@ def java_home(cache: Path) -> Path:
     """
     found = java.find().resolve()
     return found.parent.parent if has_module(found) else made_home(cache, found)
+
+
+def link(cache: Path, place: Path) -> None:
+    """Let ``place`` lead to Spark's JAVA_HOME, for an image that wants a fixed name."""
+    place.symlink_to(java_home(cache), target_is_directory=True)
 
 
 def has_module(program: Path) -> bool:
@@ -107,11 +119,20 @@ def lake_flows(url: str) -> str | None:
 
 
 def hive_health(site: Site) -> str | None:
-    """None when the Thrift server takes a login, as every JDBC client's first words are."""
-    host, _, port = site.address("hive").partition(":")
+    """None when the Thrift server takes a login."""
+    return hive_answers(site.address("hive"))
+
+
+def hive_answers(address: str) -> str | None:
+    """Whether a Thrift server takes a login, the first words of every JDBC client; else what is wrong."""
+    host, _, port = address.partition(":")
     mechanism, login = b"PLAIN", b"\0ward\0ward"
-    hello = struct.pack(">BI", 1, len(mechanism)) + mechanism + struct.pack(">BI", 2, len(login)) + login
+    hello = struct.pack(">BI", START, len(mechanism)) + mechanism + struct.pack(">BI", GO_ON, len(login)) + login
     answer = answered(host, int(port), hello, 5)
     if isinstance(answer, str):
-        return f"no Thrift server at {host}:{port} ({answer})"
-    return None if answer[:1] in (b"\x05", b"\x02") else f"the Thrift server at {host}:{port} refuses a login"
+        return f"no Thrift server at {address} ({answer})"
+    return None if answer[:1] == bytes([COMPLETE]) else f"the Thrift server at {address} refuses a login"
+
+
+if __name__ == "__main__":
+    link(Path(sys.argv[1]), Path(sys.argv[2]))

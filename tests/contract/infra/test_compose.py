@@ -13,14 +13,18 @@ import jsonschema
 import pytest
 import yaml
 
-from infra.launch.hdfs import hdfs_site
+from contracts.settings import Settings
+from infra.fetch.jars import locked
+from infra.launch.hdfs import core_site, hdfs_site
 from infra.launch.influx import LATE, MEANS
 from infra.launch.kafka import properties
-from infra.processes import OWN, PORTS, PROCESSES, Process, alive
+from infra.processes import PORTS, PROCESSES, Process, alive
 from infra.site import CHECKOUT, Site, free_ports
 
 CONTAINED = [process for process in PROCESSES if process.container is not None]
 TOOLS = {"ward"}
+BESIDE = {"metastore": "hive"}
+"""Servers that a process of ours brings with it when it runs natively: Hive's own metastore is an embedded Derby."""
 SCHEMA = "check_jsonschema/builtin_schemas/vendor/compose-spec.json"
 ADDRESSES = re.compile(r"listeners|voters|protocol\.map|log\.dirs|rpc|http-address|\.dir$|\.address$|hostname")
 
@@ -47,15 +51,15 @@ def test_it_fits_the_compose_specification() -> None:
 
 
 def test_its_services_are_the_processes_and_the_command_line() -> None:
-    assert set(compose()["services"]) == {process.name for process in CONTAINED} | TOOLS
+    assert set(compose()["services"]) == {process.name for process in CONTAINED} | TOOLS | BESIDE.keys()
 
 
 @pytest.mark.parametrize("process", CONTAINED, ids=lambda p: p.name)
 def test_a_service_runs_the_image_and_module_of_its_process(process: Process, site: Site) -> None:
     ours = service(process.name)
     assert process.container is not None
-    if process.container == OWN:
-        assert ours["image"].startswith("wardstream:")
+    if process.container.image is None:
+        assert ours["image"].split(":")[0] == ours["build"]["target"] == process.container.stage
         assert ours["command"] == process.command(site)[1:]
     else:
         assert ours["image"] == process.container.image
@@ -71,6 +75,7 @@ def test_a_service_waits_for_what_its_process_needs(process: Process) -> None:
         need for name in process.needs for need in ((name,) if by_name[name].container else by_name[name].needs)
     }
     expected = {need: "service_completed_successfully" if need in once else "service_healthy" for need in needs}
+    expected |= {name: "service_healthy" for name, of in BESIDE.items() if of == process.name}
     found = {need: how["condition"] for need, how in service(process.name).get("depends_on", {}).items()}
     assert found == expected
 
@@ -82,6 +87,7 @@ def test_a_service_is_checked_restarted_and_bounded_like_its_process(process: Pr
     assert ours.get("profiles", []) == ([] if process.profile == "core" else [process.profile])
     assert ours["stop_grace_period"] == f"{process.stop_s:.0f}s"
     assert "mem_limit" in ours
+    assert (ours.get("cpu_shares", 1024) < 1024) == (process.nice > 0)
     if process.health is not alive and not process.once:
         assert {"test", "interval", "timeout", "retries", "start_period"} <= ours["healthcheck"].keys()
     if process.heap_mb is not None:
@@ -108,6 +114,8 @@ def test_no_secret_stands_in_the_file() -> None:
         for variable, value in service(name).get("environment", {}).items():
             if re.search("TOKEN|PASSWORD|SECRET", variable):
                 assert re.fullmatch(r"\$\{\w+:\?.+\}", value), f"{name}: {variable}"
+            for secret in re.findall("(?:password|token|secret)=([^&]*)", str(value), re.IGNORECASE):
+                assert re.fullmatch(r"\$\{\w+:\?.+\}", secret), f"{name}: {variable}"
     example = (CHECKOUT / "infra" / "compose.env.example").read_text()
     assert not re.findall(r"^\w+=\S+", example, re.MULTILINE), "the example chooses a value for somebody"
 
@@ -124,15 +132,47 @@ def test_the_broker_has_the_same_settings_in_both() -> None:
 
 @pytest.mark.parametrize("name", ["namenode", "datanode"])
 def test_hdfs_has_the_same_settings_in_both(name: str, site: Site) -> None:
-    ignored = {"dfs.client.use.datanode.hostname", "ipc.client.connect.max.retries"}  # of loopback alone
+    # of loopback alone
+    ignored = {"dfs.client.use.datanode.hostname", "ipc.client.connect.max.retries", "fs.defaultFS", "hadoop.tmp.dir"}
     expected = {
-        f"HDFS-SITE.XML_{setting}": value
-        for setting, value in hdfs_site(site).items()
+        f"{file}_{setting}": value
+        for file, settings in (("CORE-SITE.XML", core_site(site)), ("HDFS-SITE.XML", hdfs_site(site)))
+        for setting, value in settings.items()
         if setting not in ignored and not ADDRESSES.search(setting)
     }
     assert expected.items() <= service(name)["environment"].items() | {
         ("HDFS-SITE.XML_dfs.namenode.datanode.registration.ip-hostname-check", "false")
     }
+
+
+def test_the_zones_are_made_by_whom_hdfs_obeys_in_its_image() -> None:
+    assert service("zones")["environment"]["WARD_HDFS_USER"] == "hadoop"
+    assert service("namenode")["image"].startswith("apache/hadoop:")
+
+
+def test_hive_keeps_its_metastore_in_postgresql_and_listens_where_clients_are_told() -> None:
+    settings = Settings.from_env(
+        {name: value for name, value in service("hive")["environment"].items() if name.startswith("WARD_")}
+    )
+    database = service("metastore")["environment"]
+    user, name = database["POSTGRES_USER"], database["POSTGRES_DB"]
+    assert str(settings.metastore_url).startswith(f"jdbc:postgresql://metastore:5432/{name}?user={user}&password=${{")
+    assert settings.hive == "hive:10000"
+    assert any(jar.coordinate.startswith("org.postgresql:postgresql:") for jar in locked("spark"))
+    assert database["POSTGRES_PASSWORD"].split(":")[0] in str(settings.metastore_url)
+
+
+def test_sparks_codecs_can_be_loaded_from_a_read_only_container() -> None:
+    for name in ("lake", "hive", "ward"):
+        assert service(name)["read_only"]
+        assert service(name)["tmpfs"] == ["/tmp:exec"], "what they unpack there is loaded as a library"  # noqa: S108
+
+
+def test_each_of_our_images_is_a_stage_and_the_last_one_is_the_plain_one() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)", (CHECKOUT / "infra" / "Dockerfile").read_text(), re.MULTILINE)
+    own = {service(name)["build"]["target"] for name in compose()["services"] if "build" in service(name)}
+    assert own <= set(stages)
+    assert stages[-1] == "wardstream"
 
 
 def test_our_image_ships_every_package() -> None:
