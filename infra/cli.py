@@ -45,6 +45,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
         "case": Command("streams.compare.cli:app", "a span and its decisions as a test in a file: record, run"),
     },
+    "Lake": {
+        "lake": Command("batch.cli:app", "the archive of every record: ask it in SQL, prove it whole, report from it"),
+    },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
     },
@@ -57,6 +60,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
 EXAMPLES: Final = (
     ("ward demo", "watch a ward; Ctrl-C stops it"),
     ("ward demo --for 90s --json", "play for a while, print one document of what happened"),
+    ('ward lake sql "select ..."', "ask the archive: every reading, score and alarm"),
     ("ward doctor", "something is wrong: what, and what to do"),
     ("ward test unit contract", "the quick tests"),
 )
