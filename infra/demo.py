@@ -14,6 +14,7 @@ from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import AlertTransition, Category, ScoreFrame, VitalsForecast, VitalsFrame
 from contracts.topology import ALERTS, DEAD_LETTERS, FORECASTS, SCORES, VITALS
+from infra.archive import Lake
 from infra.stack import wait_until
 from infra.topics import Offsets, end_offsets
 
@@ -31,7 +32,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The one document of ``ward demo --json``. What is not built yet is None, never invented.
 
     ``forecasts`` and ``outlooks`` count beds that models spoke of, ``first_forecast_s`` is from the log's first reading
-    to its first forecast; ``models`` are those last named in the log. ``advisories`` are among ``alerts``.
+    to its first forecast; ``models`` are those last named in the log. ``advisories`` are among ``alerts``. ``lake`` is
+    None when it was left out.
     """
 
     readings: int
@@ -52,7 +54,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     ready_s: float
     played_s: float
     images: dict[str, int] | None
-    lake: dict[str, Any] | None
+    lake: Lake | None
     processes: dict[str, str]
     restarts: dict[str, int]
     memory_mb: float

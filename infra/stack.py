@@ -501,7 +501,13 @@ def _waves(names: Iterable[str]) -> list[list[str]]:
 
 
 def _rss_mb(process: psutil.Process) -> float | None:
+    """Memory of a process and of those it started: Spark is a Java below our Python."""
     try:
-        return round(process.memory_info().rss / 2**20, 1)
+        family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return None
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += member.memory_info().rss
+    return round(total / 2**20, 1)

@@ -17,6 +17,7 @@ import typer
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
 from infra import demo as measured
+from infra.archive import reckoned
 from infra.commands.output import AsJson, print_json, say, the_stack
 from infra.commands.running import Without, apart
 from infra.processes import BY_NAME
@@ -26,6 +27,8 @@ from infra.topics import Offsets
 
 FAILURE, INTERRUPTED = 1, 130
 DRAIN_S: Final = 15.0
+OF_THE_LOG: Final = ("kafka", "namenode", "datanode", "hive")
+"""Data folders that tell of one log: the log itself, and the lake with offsets of it."""
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -49,7 +52,8 @@ def demo(
     """A whole ward on real servers: real recordings and scripted patients play, alarms rise on the feed.
 
     Without --for it plays until Ctrl-C. Nobody acknowledges anything unless you do. Each demo begins with an empty
-    log; a log that `ward up` has begun is kept, and played on top of.
+    log and an empty lake; a log that `ward up` has begun is kept, and played on top of. The lake starts behind the live
+    wall; --without lake,hive plays without it.
     """
     began = time.monotonic()
     duration = seconds(for_) if for_ else None
@@ -67,17 +71,22 @@ def demo(
         _print(summary)
     if told.is_set() and duration is not None:
         raise typer.Exit(INTERRUPTED)
-    if any(state not in ("healthy", "done") for state in summary.processes.values()):
+    torn = summary.lake is not None and not summary.lake.reconciled
+    if torn or any(state not in ("healthy", "done") for state in summary.processes.values()):
         raise typer.Exit(FAILURE)
 
 
 def _begin_afresh(stack: Stack) -> None:
-    """Discard the log of the last demo, so that its patients do not alarm in this one; never that of a real ward."""
+    """Discard the last demo's log, so that its patients do not alarm in this one, and its lake, which holds that log.
+
+    Never those of a real ward.
+    """
     log, mine = stack.state / "data" / "kafka", made_by_demo(stack.state)
     if stack.supervised() or stack.strays():
         return
     if mine.exists():
-        shutil.rmtree(log, ignore_errors=True)
+        for name in OF_THE_LOG:
+            shutil.rmtree(stack.state / "data" / name, ignore_errors=True)
     elif log.exists():
         say(f"{log} was begun by `ward up`: the demo plays on top of it")
         return
@@ -107,9 +116,11 @@ def _play(
         say("Ctrl-C stops it" if duration is None else f"it plays for {duration:.0f} s")
         told.wait(duration)
         played_s = time.monotonic() - played
-        rows = [row for row in stack.status() if row.name in BY_NAME and BY_NAME[row.name].absent() is None]
+        here = {name for name, process in BY_NAME.items() if process.absent() is None} - stack.site().left_out
+        rows = [row for row in stack.status() if row.name in here]
         stack.down(["recordings", "simulator"])
         until = measured.ends_once_taken(kafka, Settings().worker_group, DRAIN_S)
+        lake = reckoned(stack.environment()) if stack.pid("lake") else None
     finally:
         for one in watchers:
             one.stop()
@@ -133,7 +144,7 @@ def _play(
         ready_s=round(ready_s, 2),
         played_s=round(played_s, 1),
         images=None,
-        lake=None,
+        lake=lake,
         processes={row.name: row.state for row in rows},
         restarts={row.name: row.restarts for row in rows if row.restarts},
         memory_mb=round(sum(row.rss_mb or 0.0 for row in rows), 0),

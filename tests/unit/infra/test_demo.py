@@ -1,4 +1,4 @@
-"""A demo discards the log of the last demo and nobody else's."""
+"""A demo discards the log of the last demo, with the lake that holds it, and nobody else's."""
 
 from __future__ import annotations
 
@@ -36,8 +36,19 @@ def test_the_log_of_an_earlier_demo_goes(stack: Stack) -> None:
     assert made_by_demo(stack.state).exists()
 
 
+def test_the_lake_of_an_earlier_demo_goes_with_its_log_and_the_rest_stays(stack: Stack) -> None:
+    _begin_afresh(stack)
+    _log(stack)
+    for name in ("namenode", "datanode", "hive", "influxdb"):
+        (stack.state / "data" / name).mkdir()
+    _begin_afresh(stack)
+    assert [path.name for path in sorted((stack.state / "data").iterdir())] == ["influxdb", "made-by-demo"]
+
+
 def test_a_log_that_up_began_is_kept(stack: Stack) -> None:
     segment = _log(stack)
+    (stack.state / "data" / "namenode").mkdir()
     _begin_afresh(stack)
     assert segment.read_bytes() == b"frames"
+    assert (stack.state / "data" / "namenode").exists()
     assert not made_by_demo(stack.state).exists()
