@@ -502,6 +502,10 @@ CLINICAL: Final = Table(
         ("value", "double", "its value in `unit`"),
         ("text", "string", "its value where that is a word"),
         ("unit", "string", "UCUM unit"),
+        ("low", "double", "where the value was told as a range or a bound, like `<0.5`: at least this"),
+        ("high", "double", "and at most this"),
+        ("usual_low", "double", "low end of the reference range that came with it"),
+        ("usual_high", "double", "and its high end"),
     ),
     _c(("dataset", "string", "which set of facts, as named when it was put in")),
 )

@@ -1,0 +1,177 @@
+"""What the tables held at one moment, so that the same rows can be read again when there are more of them.
+
+A table of a topic is held by offsets: rows below ``until`` of each partition, whichever files they stand in by then.
+A derived table is held by its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from batch.manifests import Manifest, current, load
+from batch.storage import Storage
+from batch.typed import dataset, schema
+from contracts.errors import Poison, Transient, WardError
+from contracts.lake import ALL, Table
+
+HIDDEN: Final = "not in the de-identified view"
+"""Words in the meaning of a column that researchers do not get."""
+TRIES: Final = 5
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A file as it stood. ``rows`` is None for one that no manifest told yet."""
+
+    path: str
+    size: int
+    rows: int | None = None
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What one table held: offsets (partition -> first offset that does not count), rows, and the files it was in."""
+
+    table: str
+    topic: str | None
+    until: dict[str, int]
+    rows: int
+    files: tuple[Part, ...]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What each table held that was read."""
+
+    tables: tuple[Held, ...]
+
+    def sha256(self) -> str:
+        """Its identity: offsets and rows of tables of topics (which files they are in changes), files of the others."""
+        return hashlib.sha256(
+            msgspec.json.encode([_identity(held) for held in self.tables], order="sorted")
+        ).hexdigest()
+
+
+class Lost(Poison):
+    """A table can no longer be read as it stood; the detail says why."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        super().__init__("snapshot_lost", detail, table)
+
+
+def taken(storage: Storage, names: Iterable[str]) -> Snapshot:
+    """What these tables hold now, by the manifests. Raises Transient when HDFS does not answer."""
+    manifests = load(storage)
+    return Snapshot(tuple(_held(storage, ALL[name], manifests) for name in sorted(set(names))))
+
+
+def _held(storage: Storage, table: Table, manifests: Sequence[Manifest]) -> Held:
+    told = {path: file for path, file in current(manifests).items() if file.table == table.name}
+    standing = [e for e in storage.entries(table.path) if table.topic is not None or e.path in told]
+    until: dict[str, int] = {}
+    for manifest in manifests:
+        for span in manifest.spans:
+            if table.topic is not None and span.topic == table.topic.name:
+                key = str(span.partition)
+                until[key] = max(until.get(key, 0), span.until)
+    return Held(
+        table=table.name,
+        topic=table.topic.name if table.topic else None,
+        until=dict(sorted(until.items(), key=lambda pair: int(pair[0]))),
+        rows=sum(file.rows for file in told.values()),
+        files=tuple(Part(e.path, e.size, told[e.path].rows if e.path in told else None) for e in standing),
+    )
+
+
+def _identity(held: Held) -> list[Any]:
+    if held.topic is not None:
+        return [held.table, held.until, held.rows]
+    return [held.table, sorted([part.path, part.rows] for part in held.files)]
+
+
+def read_with(storage: Storage, snapshot: Snapshot, read: Any) -> Any:
+    """``read(files)`` of what the snapshot held, ``files`` being table -> paths to read now.
+
+    Read again when files changed meanwhile (a compaction), because then a row may have been seen twice or not at all.
+    Raises Lost when a derived table is no longer what it was, Transient when the tables do not come to rest.
+    """
+    for _ in range(TRIES):
+        files = {held.table: _now(storage, held) for held in snapshot.tables}
+        failure: Exception | None = None
+        found = None
+        try:
+            found = read({table: [part.path for part in parts] for table, parts in files.items()})
+        except (OSError, WardError) as gone:
+            failure = gone
+        if any(_now(storage, held) != files[held.table] for held in snapshot.tables):
+            continue
+        if isinstance(failure, OSError):
+            raise Transient(f"HDFS does not give the files of the tables: {failure}") from failure
+        if failure is not None:
+            raise failure
+        return found
+    raise Transient("the tables' files change faster than they can be read; try again")
+
+
+def _now(storage: Storage, held: Held) -> list[Part]:
+    """The files in which the held rows stand now."""
+    table = ALL[held.table]
+    standing = {entry.path: entry.size for entry in storage.entries(table.path)}
+    if held.topic is not None:
+        return [Part(path, size) for path, size in standing.items()]
+    if all(standing.get(part.path) == part.size for part in held.files):
+        return [Part(part.path, part.size) for part in held.files]
+    return _merged(held, standing, load(storage))
+
+
+def _merged(held: Held, standing: Mapping[str, int], manifests: Sequence[Manifest]) -> list[Part]:
+    """The files that a compaction made of the held ones, where they hold nothing else."""
+    paths = {part.path for part in held.files}
+    rows = {part.path: part.rows or 0 for part in held.files}
+    for manifest in (one for one in manifests if one.kind == "compaction"):
+        merged = paths & ({*manifest.replaces} | {file.path for file in manifest.files})
+        mine = [file for file in manifest.files if file.table == held.table]
+        if not merged or not mine:
+            continue
+        if sum(file.rows for file in mine) != sum(rows[path] for path in merged):
+            raise Lost(held.table, f"{manifest.name} merged rows of then with later ones of {held.table}")
+        paths = (paths - merged) | {file.path for file in mine}
+        rows |= {file.path: file.rows for file in mine}
+    if missing := sorted(path for path in paths if path not in standing):
+        raise Lost(held.table, f"{missing[0]} is gone, so {held.table} cannot be read as it stood")
+    return [Part(path, standing[path]) for path in sorted(paths)]
+
+
+def visible(table: Table) -> list[str]:
+    """The columns of a table that a researcher gets."""
+    return [column.name for column in (*table.columns, *table.partitions) if HIDDEN not in column.means]
+
+
+def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence[str]]) -> Any:
+    """A DuckDB connection that sees the held rows as views named like the tables, and nothing else of any kind."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": "2", "memory_limit": "4GB"})
+    for name, statement in _views(snapshot):
+        table, paths = ALL[name], list(files[name])
+        source = dataset(storage, table, paths) if paths else schema(table).empty_table()
+        connection.register(f"held_{name}", source)
+        connection.execute(statement)
+    for setting in ("enable_external_access=false", "python_enable_replacements=false", "lock_configuration=true"):
+        connection.execute(f"SET {setting}")
+    return connection
+
+
+def _views(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    for held in snapshot.tables:
+        columns = ", ".join(f'"{name}"' for name in visible(ALL[held.table]))
+        yield held.table, f"CREATE VIEW {held.table} AS SELECT {columns} FROM held_{held.table} WHERE {limit(held)}"  # noqa: S608  # names are the contract's
+
+
+def limit(held: Held) -> str:
+    """The condition that a row is one of those held, in SQL."""
+    if held.topic is None:
+        return "true"
+    below = [f"(kafka_partition = {int(one)} AND kafka_offset < {offset})" for one, offset in held.until.items()]
+    return f"({' OR '.join(below)})" if below else "false"
