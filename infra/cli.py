@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     },
     "Lake": {
         "lake": Command("batch.cli:app", "the archive of every record: ask it in SQL, prove it whole, report from it"),
+        "cohort": Command("batch.cohorts_cli:app", "choose patients by SQL, freeze them with their data, hand it out"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),

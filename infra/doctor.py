@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import psutil
 
 from contracts.errors import Misconfigured, Transient
@@ -21,6 +21,9 @@ from infra import site as sites
 from infra.fetch import influx, jars, java, wheels
 from infra.fetch.everything import ITEMS, missing
 from infra.fetch.lock import SETS
+from infra.finding import Finding
+from infra.lake_doctor import checkpoint, metastore, zones
+from infra.launch import spark
 from infra.launch.hdfs import in_safe_mode
 from infra.processes import PROCESSES
 from infra.stack import Stack
@@ -29,14 +32,6 @@ LOW_DISK_BYTES: Final = 4 * 2**30
 LOW_MEMORY_BYTES: Final = 3 * 2**30
 SKEW_MS: Final = 2000
 STALE_TICKS_MS: Final = 15_000
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One fault: where, what, and what to do."""
-
-    check: str
-    fault: str
-    fix: str
 
 
 @dataclass(frozen=True)
@@ -52,22 +47,27 @@ def examine(stack: Stack) -> dict[str, list[Finding]]:
     return {check.name: list(check.ask(stack)) for check in CHECKS}
 
 
-def _java(_stack: Stack) -> Iterator[Finding]:
+def _java(stack: Stack) -> Iterator[Finding]:
     try:
         java.find()
+        program = spark.java_home(stack.cache) / "bin" / "java"
     except Misconfigured as wrong:
         yield Finding("java", str(wrong), "install a Java 17 to 25 runtime, or let ./ward make its environment again")
+        return
+    if trouble := spark.does_not_start(program):
+        fix = f"rm -r {stack.cache / 'spark-java'}; the next start makes it again. Or install a Java 17 to 25"
+        yield Finding("java", f"Spark's Java, {program}, does not start: {trouble}", fix)
 
 
 def _disk(stack: Stack) -> Iterator[Finding]:
-    for folder in (stack.cache, stack.state):
+    for folder in (stack.cache, stack.state, Path(tempfile.gettempdir())):
         there = next(p for p in (folder, *folder.parents) if p.exists())
         free = shutil.disk_usage(there).free
         if free < LOW_DISK_BYTES:
             yield Finding(
                 "disk",
                 f"{free / 2**30:.1f} GiB free at {folder}",
-                "free some space, or point WARD_CACHE_DIR / WARD_STATE_DIR elsewhere",
+                "free some space, or point WARD_CACHE_DIR / WARD_STATE_DIR / TMPDIR elsewhere",
             )
 
 
@@ -215,5 +215,8 @@ CHECKS: Final = (
     Check("ports", _ports),
     Check("processes", _health),
     Check("hdfs", _safe_mode),
+    Check("zones", zones),
+    Check("checkpoint", checkpoint),
+    Check("metastore", metastore),
     Check("clock", _clock),
 )

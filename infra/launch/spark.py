@@ -9,13 +9,14 @@ import hashlib
 import re
 import shlex
 import struct
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from contracts.errors import Transient
-from contracts.metrics import LAKE_LOOKED, LAKE_PUBLISHED
+from contracts.metrics import LAKE_BEHIND, LAKE_LOOKED, LAKE_PUBLISHED, Metric
 from infra.fetch import java
 from infra.launch.probes import answered, page
 
@@ -91,6 +92,16 @@ exec {shlex.quote(str(program))} "$@"
 """
 
 
+def does_not_start(program: Path) -> str | None:
+    """Why Spark's Java does not run with the flag that Spark gives it, else None."""
+    command = [str(program), f"--add-modules={MODULE}", "-version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        return str(failure)
+    return None if done.returncode == 0 else done.stderr.strip()[-300:]
+
+
 def lake_health(site: Site) -> str | None:
     """None when the stream looks at the log and publishes what it finds."""
     return lake_flows(site.url("lake_metrics") + "/metrics")
@@ -99,23 +110,26 @@ def lake_health(site: Site) -> str | None:
 def lake_flows(url: str) -> str | None:
     """Whether what stands in the log becomes readable in the lake, by the stream's own page.
 
-    A stream that has nothing to publish still looks; one that is stuck in a batch, or dead inside, does not.
+    It has published lately or, where nothing is left to publish, has looked lately.
     """
     try:
         text = page(url)
     except Transient as away:
         return str(away)
-    signs = [
-        float(found[1])
-        for metric in (LAKE_LOOKED, LAKE_PUBLISHED)
-        if (found := re.search(rf"^{metric.name} (\S+)$", text, re.MULTILINE))
-    ]
-    if not any(signs):
+    looked, published, behind = (_gauge(text, one) for one in (LAKE_LOOKED, LAKE_PUBLISHED, LAKE_BEHIND))
+    if not looked and not published:
         return "it has not looked at the log yet"
-    quiet = time.time() - max(signs)
+    if behind and not published:
+        return f"it has published nothing yet; {behind:.0f} records wait in Kafka"
+    quiet = time.time() - (published if behind else max(looked, published))
     if quiet < STALLED_S:
         return None
-    return f"stalled: it has published nothing for {quiet:.0f} s; records wait in Kafka, none is lost"
+    return f"stalled: nothing was published for {quiet:.0f} s; {behind:.0f} records wait in Kafka, none is lost"
+
+
+def _gauge(text: str, metric: Metric) -> float:
+    found = re.search(rf"^{metric.name} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def hive_health(site: Site) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +21,7 @@ from contracts.lake import (
     STAGING,
     VITALS_TABLE,
 )
+from infra import lake_doctor
 from infra.launch import zones
 from infra.launch.hdfs import superuser
 from infra.stack import Stack
@@ -41,13 +42,16 @@ def user(session_stack: Stack) -> As:
 
 
 @pytest.fixture(scope="module")
-def probe(user: As) -> str:
+def probe(user: As) -> Iterator[str]:
     """The name of a file that stands in every zone, put there by its owner."""
     name = f"_probe-{uuid.uuid4().hex[:8]}"
-    for path in (*DEIDENTIFIED, *RESTRICTED, MANIFESTS, STAGING, CHECKPOINT, COHORTS_ROOT, EXPORTS_ROOT, IMAGES_ROOT):
+    places = (*DEIDENTIFIED, *RESTRICTED, MANIFESTS, STAGING, CHECKPOINT, COHORTS_ROOT, EXPORTS_ROOT, IMAGES_ROOT)
+    for path in places:
         user("ward").write(f"{path}/{name}", b"told")
     user("identity").write(f"{IDENTIFIED_ROOT}/{name}", b"a name")
-    return name
+    yield name
+    for path in (*places, IDENTIFIED_ROOT):
+        user(superuser()).remove(f"{path}/{name}")
 
 
 def refuses(storage: Storage, path: str) -> bool:
@@ -112,3 +116,31 @@ def test_whom_hdfs_does_not_obey_is_told_who_could(user: As) -> None:
         zones.make(user("ward").url, superuser())
     with pytest.raises(Transient, match="does not answer"):
         zones.make("http://127.0.0.1:9", "ward")
+
+
+def test_the_doctor_names_a_zone_that_others_may_read(user: As, session_stack: Stack) -> None:
+    assert list(lake_doctor.zones(session_stack)) == []
+    user(superuser()).web.set_permission(RECORDS.path, permission="777")
+    (found,) = lake_doctor.zones(session_stack)
+    assert f"{RECORDS.path} belongs to ward:ward with mode 777" in found.fault
+    assert "ward up zones" in found.fix
+    session_stack.up(["zones"])
+    assert list(lake_doctor.zones(session_stack)) == []
+
+
+def test_the_doctor_names_a_checkpoint_without_tables_and_tables_without_a_checkpoint(
+    user: As, session_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{COHORTS_ROOT}/_doctor-{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr(lake_doctor, "CHECKPOINT", f"{folder}/_checkpoint")
+    monkeypatch.setattr(lake_doctor, "MANIFESTS", f"{folder}/_manifests")
+    assert list(lake_doctor.checkpoint(session_stack)) == []
+    user("ward").write(f"{folder}/_checkpoint/commits/0", b"v1")
+    (lost,) = lake_doctor.checkpoint(session_stack)
+    assert "no manifest tells of any" in lost.fault
+    user("ward").write(f"{folder}/_manifests/b000000000000.json", b"{}")
+    assert list(lake_doctor.checkpoint(session_stack)) == []
+    user("ward").remove(f"{folder}/_checkpoint")
+    (anew,) = lake_doctor.checkpoint(session_stack)
+    assert "begin anew" in anew.fault
+    user("ward").remove(folder)

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from contracts.errors import Misconfigured
 from infra import doctor
 from infra.fetch import everything, java
+from infra.finding import Finding
+from infra.launch import spark
 from infra.processes import PORTS
 from infra.site import LOOPBACK, free_ports
 from infra.stack import Stack
@@ -25,7 +29,7 @@ def stack(tmp_path: Path) -> Stack:
     return Stack(tmp_path / "state", tmp_path / "cache")
 
 
-def faults(stack: Stack, check: str) -> list[doctor.Finding]:
+def faults(stack: Stack, check: str) -> list[Finding]:
     return doctor.examine(stack)[check]
 
 
@@ -89,3 +93,41 @@ def test_an_unknown_setting_is_named(stack: Stack, monkeypatch: pytest.MonkeyPat
 def test_an_empty_cache_names_what_to_fetch(stack: Stack) -> None:
     of_the_cache = [name for name in everything.ITEMS if name != "spark-python"]
     assert [found.fix for found in faults(stack, "cache")] == [f"ward fetch {name}" for name in of_the_cache]
+
+
+HOLDER = """
+import fcntl, pathlib, sys
+with pathlib.Path(sys.argv[1]).open("r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_program_in_the_metastore_is_named_and_a_lock_left_behind_is_not(stack: Stack) -> None:
+    lock = stack.state / "data" / "hive" / "metastore" / "dbex.lck"
+    lock.parent.mkdir(parents=True)
+    lock.write_bytes(b"lock")
+    assert faults(stack, "metastore") == []
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (found,) = faults(stack, "metastore")
+        assert other.stdin is not None
+        other.stdin.close()
+    assert f"process {other.pid} has" in found.fault
+    assert f"kill {other.pid}" in found.fix
+    assert faults(stack, "metastore") == []
+
+
+def test_a_java_that_spark_cannot_start_is_named(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "java"
+    (home / "bin").mkdir(parents=True)
+    program = home / "bin" / "java"
+    program.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(spark, "java_home", lambda _cache: home)
+    (found,) = faults(stack, "java")
+    assert "no such module" in found.fault
+    assert "spark-java" in found.fix

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.metrics import LAKE_LOOKED, LAKE_PUBLISHED
+from contracts.metrics import LAKE_BEHIND, LAKE_LOOKED, LAKE_PUBLISHED
 from infra.launch import spark
 from infra.site import LOOPBACK
 
@@ -79,21 +79,30 @@ def telling(text: str) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_lake_that_looks_is_well_even_when_it_had_nothing_to_publish() -> None:
-    with telling(f"{LAKE_LOOKED.name} {time.time()}\n{LAKE_PUBLISHED.name} 0.0\n") as url:
-        assert spark.lake_flows(url) is None
+def says(looked: float, published: float, behind: int) -> str:
+    """The lake's page."""
+    return f"# TYPE\n{LAKE_LOOKED.name} {looked}\n{LAKE_PUBLISHED.name} {published}\n{LAKE_BEHIND.name} {behind}.0\n"
 
 
-def test_a_lake_that_has_not_begun_is_not_well_yet() -> None:
-    with telling(f"# HELP nothing\n{LAKE_LOOKED.name} 0.0\n") as url:
-        assert "not looked at the log yet" in str(spark.lake_flows(url))
-
-
-def test_a_stalled_lake_is_told_with_what_is_not_lost() -> None:
-    long_ago = time.time() - 10 * spark.STALLED_S
-    with telling(f"{LAKE_LOOKED.name} {long_ago}\n{LAKE_PUBLISHED.name} {long_ago}\n") as url:
-        assert "stalled" in str(spark.lake_flows(url))
-        assert "none is lost" in str(spark.lake_flows(url))
+@pytest.mark.parametrize(
+    ("looked_s", "published_s", "behind", "trouble"),
+    [
+        (1, None, 0, None),  # nothing to publish
+        (1, 2000, 0, None),  # nothing for a long time
+        (1, 5, 400, None),  # at work
+        (None, None, 0, "not looked at the log yet"),
+        (1, None, 400, "400 records wait"),
+        (1, 2000, 400, "stalled: nothing was published for 2000 s; 400 records wait in Kafka, none is lost"),
+        (2000, 3000, 0, "stalled"),  # it does not even look
+    ],
+)
+def test_a_lake_is_well_when_it_published_lately_or_has_nothing_to_publish(
+    looked_s: float | None, published_s: float | None, behind: int, trouble: str | None
+) -> None:
+    looked, published = (0.0 if ago is None else time.time() - ago for ago in (looked_s, published_s))
+    with telling(says(looked, published, behind)) as url:
+        found = spark.lake_flows(url)
+    assert (found is None) if trouble is None else (trouble in str(found))
 
 
 def test_a_lake_that_is_away_is_told_with_the_address() -> None:
