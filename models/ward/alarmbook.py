@@ -77,7 +77,7 @@ class AlarmBook:
         after, event = machine.on_calm(before, self.rulebook.alarm.latch)
         self.settle(bed, before, after, event, at_ms, note=note)
 
-    def is_low(self, limits: Limits, value: float) -> bool:
+    def is_low(self, bed: BedState, limits: Limits, value: float, at_ms: int) -> bool:
         """Whether a saturation measured while a cuff stops the flow to the finger would alarm."""
         return limits.low is not None and value < limits.low
 

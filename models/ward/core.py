@@ -10,7 +10,7 @@ and the end of a pause. See docs/why/one-log-per-ward.md and docs/why/late-readi
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -65,9 +65,6 @@ class Outputs(NamedTuple):
 class WardCore:
     """The core under one policy. Holds no state of any ward."""
 
-    _book: ClassVar[type[AlarmBook]] = AlarmBook
-    """What keeps the alarms of a record; the twin of the limits (models/policy) has one that only watches."""
-
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.policy_hash = policy.hash
@@ -100,7 +97,7 @@ class WardCore:
         now_ms = max(now_ms, state.log_ms)
         passed = now_ms - state.log_ms if state.log_ms else 0
         clock_ms = state.clock_ms + (passed if passed <= OUTAGE_MS else CHECK_EVERY_MS)  # slow ticks are no standstill
-        book = self._book(self._rulebook, state.ward, now_ms, clock_ms, source)
+        book = self._book(state.ward, now_ms, clock_ms, source)
         roster = Roster(state, book)
 
         actions = state.actions
@@ -156,6 +153,10 @@ class WardCore:
             state.risks_ms,
         )
         return after, Outputs(scores, tuple(book.told), readings, late, duplicates)
+
+    def _book(self, ward: str, now_ms: int, clock_ms: int, source: SourceOffset) -> AlarmBook:
+        """What keeps the alarms for one record; the witness of models/policy has one that only watches limits."""
+        return AlarmBook(self._rulebook, ward, now_ms, clock_ms, source)
 
     def ask(self, state: WardState, now_ms: int) -> Ask | None:
         """What the models in force are to be asked after the clock tick at ``now_ms``; None when nothing is due.

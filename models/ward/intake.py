@@ -259,15 +259,15 @@ class _Intake(msgspec.Struct, gc=False):
 
     def _under_cuff(self, i: int, reading: Reading, tag: Tag, at_ms: int, suspect: bool) -> Tag:
         """The tag of a reading taken while a cuff is inflated, which a low saturation is put down to."""
-        if i == _SPO2 and (tag is Tag.NO_SIGNAL or (tag is _OK and not suspect and self._is_low(i, reading))):
+        if i == _SPO2 and (tag is Tag.NO_SIGNAL or (tag is _OK and not suspect and self._is_low(i, reading, at_ms))):
             tag = Tag.CUFF_INTERFERENCE
         if reading.source is _CUFF:
             self.cuff_until_ms = min(self.cuff_until_ms, at_ms + CUFF_RECOVERY_MS)
         return tag
 
-    def _is_low(self, i: int, reading: Reading) -> bool:
+    def _is_low(self, i: int, reading: Reading, at_ms: int) -> bool:
         limits = self.rules.limits[i]
-        return limits is not None and self.book.is_low(limits, number(reading.value))
+        return limits is not None and self.book.is_low(self.bed, limits, number(reading.value), at_ms)
 
     def _is_old(self, i: int, reading: Reading, tag: Tag, at_ms: int, previous: VitalState) -> None:
         """A reading no newer than what is known was told twice or comes late."""
