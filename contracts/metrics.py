@@ -81,6 +81,9 @@ LAKE_DELAY_SECONDS = Metric(
     "ward_lake_delay_seconds", "histogram", "broker append to readable in the lake, of a batch's oldest and newest record"
 )
 LAKE_UNREADABLE = Metric("ward_lake_unreadable_total", "counter", "records landed that no schema fits")
+LAKE_BEHIND = Metric("ward_lake_behind_records", "gauge", "records of the log that the lake has not read yet")
+LAKE_LOST = Metric("ward_lake_lost_records_total", "counter", "offsets that were gone before the lake read them")
+LAKE_FAILURES = Metric("ward_lake_failures_total", "counter", "tries to land a batch that failed")
 
 METRICS: Final = (
     READINGS,
@@ -126,4 +129,7 @@ METRICS: Final = (
     LAKE_BATCH_SECONDS,
     LAKE_DELAY_SECONDS,
     LAKE_UNREADABLE,
+    LAKE_BEHIND,
+    LAKE_LOST,
+    LAKE_FAILURES,
 )

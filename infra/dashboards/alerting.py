@@ -136,8 +136,33 @@ RULES: Final = (
         "`ward logs NAME` shows its last words.",
         lasts="0s",
     ),
+    Rule(
+        "ward-lake-stalled",
+        "The lake is stalled",
+        f'SELECT spread("value") AS "value" FROM "live"."{m.LAKE_PUBLISHED.name}" WHERE $timeFilter',
+        "$R < 1",
+        "Nothing became readable in the lake for five minutes, though the log's clock ticks every second.",
+        "`ward status`, `ward doctor`, `ward logs lake`: is HDFS away, or full? Nothing is lost: it stands in Kafka.",
+    ),
+    Rule(
+        "ward-lake-late",
+        "The lake is late",
+        f'SELECT max("p99") AS "value" FROM "live"."{m.LAKE_DELAY_SECONDS.name}" WHERE $timeFilter',
+        "$R > 120",
+        "Records became readable in the lake only after two minutes.",
+        "The platform board tells how many wait, and how long a batch takes.",
+        lasts="5m",
+    ),
+    Rule(
+        "ward-lake-lost",
+        "The lake has missed records",
+        _growth(m.LAKE_LOST, by="process"),
+        "$R > 0",
+        "Offsets were gone from Kafka before the lake had read them.",
+        "Kafka's retention is shorter than the lake was away; `ward lake verify` names the gap.",
+        lasts="0s",
+    ),
 )
-"""A stalled lake is a rule of its own once there is a lake; until then nothing pretends to watch it."""
 
 
 def provisioned() -> dict[str, Any]:

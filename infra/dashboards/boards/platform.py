@@ -11,6 +11,7 @@ from contracts.metrics import Metric
 from infra.dashboards.spec import Ask, Board, Column, Steps, Tile
 
 QUIET: Final = "nothing came lately"
+NO_LAKE: Final = "there is no lake here, or nothing came lately"
 EVERY: Final = "GROUP BY time($__interval)"
 
 
@@ -252,12 +253,75 @@ TILES: Final = (
         nothing=QUIET,
         width=12,
     ),
+    Tile(
+        "curve",
+        "Lake delay",
+        "From the broker's append until a record can be read in the lake; the promise is 25 s for 95 of 100.",
+        spread(m.LAKE_DELAY_SECONDS, empty=NO_LAKE),
+        unit="s",
+        low=0,
+        steps=Steps("ground", ((25, "medium"), (120, "high"))),
+        nothing=NO_LAKE,
+        width=8,
+    ),
+    Tile(
+        "curve",
+        "Rows into the lake a second",
+        "Published, by table.",
+        (rate(m.LAKE_ROWS, ("table",), empty=NO_LAKE),),
+        unit="cps",
+        low=0,
+        stack=True,
+        nothing=NO_LAKE,
+        width=8,
+    ),
+    Tile(
+        "curve",
+        "Waiting for the lake",
+        "Records of the log that the lake has not read; a batch takes up to 12,000.",
+        (level(m.LAKE_BEHIND, ("process",), empty=NO_LAKE),),
+        low=0,
+        decimals=0,
+        nothing=NO_LAKE,
+        width=8,
+    ),
+    Tile(
+        "curve",
+        "Time for a batch of the lake",
+        "Writing and publishing one batch.",
+        spread(m.LAKE_BATCH_SECONDS, empty=NO_LAKE),
+        unit="s",
+        low=0,
+        nothing=NO_LAKE,
+        width=12,
+    ),
+    Tile(
+        "number",
+        "The lake's troubles",
+        "Tries that failed, records that no schema fits (landed as bytes), offsets that were gone before it read them.",
+        tuple(
+            Ask(
+                f'SELECT last("value") AS "{says}" FROM "live"."{metric.name}" WHERE $timeFilter',
+                alias=says,
+                empty=NO_LAKE,
+            )
+            for metric, says in (
+                (m.LAKE_FAILURES, "failed tries"),
+                (m.LAKE_UNREADABLE, "unreadable"),
+                (m.LAKE_LOST, "lost"),
+            )
+        ),
+        decimals=0,
+        steps=Steps("text", ((1, "medium"),)),
+        nothing=NO_LAKE,
+        width=12,
+    ),
 )
 
 BOARD: Final = Board(
     "ward-platform",
     "Platform",
-    "Whether the machinery is well: processes, lag, latency, dead letters, restarts.",
+    "Whether the machinery is well: processes, lag, latency, dead letters, the lake, restarts.",
     TILES,
     since="now-1h",
     refresh="10s",

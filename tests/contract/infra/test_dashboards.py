@@ -187,8 +187,16 @@ def test_rules_use_only_what_grafana_9_2_knows() -> None:
     assert document["policies"][0]["receiver"] == document["contactPoints"][0]["name"]
 
 
-def test_the_platforms_board_shows_lag_latency_letters_and_restarts() -> None:
+def test_a_stalled_lake_has_a_rule_of_its_own() -> None:
+    rule = next(rule for rule in alerting.RULES if rule.uid == "ward-lake-stalled")
+    assert "ward_lake_published_timestamp_seconds" in rule.influxql
+    assert rule.silent == "OK", "a lake that was left out is not stalled; one that died tells no metrics"
+
+
+def test_the_platforms_board_shows_lag_latency_letters_restarts_and_the_lake() -> None:
     asked = "\n".join(ask.influxql for tile in BOARDS["ward-platform"].tiles for ask in tile.asks)
     for name in ("group_behind", "log_delay", "dead_letters", "process_restarts", "topic_records", "process_up"):
         assert f"ward_{name}" in asked
+    for name in ("delay_seconds", "rows_total", "behind_records", "batch_seconds", "lost_records_total"):
+        assert f"ward_lake_{name}" in asked
     assert all(name in {m.name for m in METRICS} for name in re.findall(r'"(ward_\w+)"', asked))
