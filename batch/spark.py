@@ -26,21 +26,27 @@ def session(
     ``more`` are settings of Spark on top, ``user`` is who it is on HDFS. Raises Misconfigured when the connector's jars
     or HDFS are not there.
     """
-    for variable, value in environment(settings, user).items():
+    for variable, value in environment(settings).items():
         os.environ[variable] = value
+    chosen = options(settings) | dict(more or {})
+    os.environ["HADOOP_USER_NAME"] = user
+    if hive:
+        # Hive's server would act for the user that this variable names, which HDFS refuses; a property only names it
+        del os.environ["HADOOP_USER_NAME"]
+        chosen["spark.driver.extraJavaOptions"] += f" -DHADOOP_USER_NAME={user}"
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName(name)
-    for key, value in (options(settings) | dict(more or {})).items():
+    for key, value in chosen.items():
         builder = builder.config(key, value)
     made = (builder.enableHiveSupport() if hive else builder).getOrCreate()
     made.sparkContext.setLogLevel("WARN")
     return made
 
 
-def environment(settings: Settings, user: str = USER) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """The variables that Spark's own scripts and workers need."""
-    wanted = {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable, "HADOOP_USER_NAME": user}
+    wanted = {"SPARK_LOCAL_IP": LOOPBACK, "PYSPARK_PYTHON": sys.executable}
     return wanted | ({"JAVA_HOME": settings.java_home} if settings.java_home else {})
 
 

@@ -88,6 +88,7 @@ def options(settings: Settings) -> dict[str, str]:
         "spark.sql.thriftServer.incrementalCollect": "true",
         "spark.sql.files.maxPartitionBytes": "16m",
         "spark.driver.maxResultSize": "128m",
+        "spark.hadoop.ipc.client.connect.max.retries": "3",
         "spark.sql.thriftServer.queryTimeout": str(QUERY_LIMIT_S),
     }
 

@@ -94,7 +94,7 @@ def test_the_core_has_no_clock_no_chance_and_no_network() -> None:
 def environment_reads(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
     """Every reading of the environment, and whether it only makes the settings.
 
-    To set a variable that another library looks for is no reading.
+    To set or unset a variable that another library looks for is no reading.
     """
     handed = {
         id(argument)
@@ -103,7 +103,9 @@ def environment_reads(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
         for argument in node.args
     }
     set_there = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
     }
     for node in ast.walk(tree):
         if id(node) in set_there:
