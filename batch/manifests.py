@@ -17,7 +17,12 @@ from contracts.errors import Poison, Transient
 from contracts.lake import MANIFESTS
 
 VERSION: Final = 1
-_ORDER: Final = {"fold": 0, "batch": 1, "derived": 1, "compaction": 2, "retention": 3}
+FOLD: Final = "fold"
+BATCH: Final = "batch"
+DERIVED: Final = "derived"
+COMPACTION: Final = "compaction"
+RETENTION: Final = "retention"
+_ORDER: Final = {FOLD: 0, BATCH: 1, DERIVED: 1, COMPACTION: 2, RETENTION: 3}
 """What a manifest of a later kind replaces was published by an earlier one, whatever the clocks said."""
 
 
@@ -46,8 +51,10 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one batch, derived publication, compaction or retention did: ``kind`` is one of these, or fold.
 
-    ``batch`` is Spark's number of the batch; ``replaces`` are paths that are gone because ``files`` hold their rows (a
-    compaction) or because their time was over (a retention). ``code`` is the version of the code that did it.
+    ``batch`` is the number of the batch; ``replaces`` are paths that are gone because ``files`` hold their rows (a
+    compaction) or because their time was over (a retention). ``code`` is the version of the code that did it. A fold
+    stands for all batches up to its ``batch`` and for the compactions named in ``folds``: their spans joined, their
+    files.
     """
 
     version: int
@@ -59,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spans: tuple[Span, ...] = ()
     files: tuple[File, ...] = ()
     replaces: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
 
     def encoded(self) -> bytes:
         """As it stands on HDFS."""
@@ -79,15 +87,76 @@ def path_of(name: str) -> str:
 
 
 def load(storage: Storage) -> tuple[Manifest, ...]:
-    """Every manifest, in the order in which ``current`` takes them. Raises Transient when HDFS does not answer."""
+    """Every manifest that counts, in the order in which ``current`` takes them: what a fold holds is left out.
+
+    Raises Transient when HDFS does not answer, Poison for a file that is no manifest.
+    """
     for _ in range(5):
         paths = [entry.path for entry in storage.entries(MANIFESTS) if entry.path.endswith(".json")]
         try:
-            told = [decoded(storage.read(path), path) for path in paths]
+            return standing(decoded(storage.read(path), path) for path in paths)
         except FileNotFoundError:  # folded between the listing and the reading
             continue
-        return tuple(sorted(told, key=lambda one: (_ORDER.get(one.kind, 9), one.made_ms, one.name)))
     raise Transient(f"the manifests in {MANIFESTS} change faster than they can be read")
+
+
+def standing(told: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Those manifests that count, in order: a fold speaks for all that it holds, though they be still there."""
+    found = sorted(told, key=lambda one: (_ORDER.get(one.kind, 9), one.made_ms, one.name))
+    newest = max((one for one in found if one.kind == FOLD), key=lambda one: one.batch or 0, default=None)
+    return tuple(one for one in found if newest is None or one is newest or not _held(one, newest))
+
+
+def _held(one: Manifest, fold: Manifest) -> bool:
+    if one.kind in (FOLD, BATCH):
+        return (one.batch or 0) <= (fold.batch or 0)
+    return one.name in fold.folds
+
+
+def fold(storage: Storage, code: str) -> Manifest | None:
+    """Put all batches and compactions into one manifest, so that reading them stays quick; None when there are none.
+
+    For the stream alone, between two batches. The fold appears whole; what it holds is removed after it, and a crash in
+    between leaves what ``standing`` passes over and the next fold removes.
+    """
+    there = [entry.path for entry in storage.entries(MANIFESTS) if entry.path.endswith(".json")]
+    told = standing(decoded(storage.read(path), path) for path in there)
+    taken = [one for one in told if one.kind in (FOLD, BATCH, COMPACTION)]
+    batches = [one.batch for one in taken if one.batch is not None]
+    if not batches:
+        return None
+    gone = {path for one in told if one.kind == RETENTION for path in one.replaces}
+    newest = max(batches)
+    made = Manifest(
+        version=VERSION,
+        kind=FOLD,
+        name=f"f{newest:012d}",
+        made_ms=max(one.made_ms for one in taken),
+        code=code,
+        batch=newest,
+        spans=_merged(span for one in taken for span in one.spans),
+        files=tuple(file for path, file in sorted(current(taken).items()) if path not in gone),
+        folds=tuple(one.name for one in taken if one.kind == COMPACTION),
+    )
+    if path_of(made.name) not in there:
+        storage.write(path_of(made.name), made.encoded())
+    keep = {path_of(one.name) for one in told if one.kind not in (FOLD, BATCH, COMPACTION)} | {path_of(made.name)}
+    for path in there:
+        if path not in keep:
+            storage.remove(path)
+    return made
+
+
+def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans that follow one another, as one."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: (one.topic, one.partition, one.first)):
+        last = found[-1] if found else None
+        if last and (last.topic, last.partition, last.until) == (span.topic, span.partition, span.first):
+            found[-1] = msgspec.structs.replace(last, until=span.until, records=last.records + span.records)
+        else:
+            found.append(span)
+    return tuple(found)
 
 
 def current(manifests: Iterable[Manifest]) -> dict[str, File]:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from batch.manifests import VERSION, File, Manifest, Span, decoded, path_of
+from batch.manifests import DERIVED, VERSION, File, Manifest, Span, decoded, path_of
 from batch.storage import Entry, Storage
 from batch.version import code_version
 from contracts.errors import Misconfigured, Poison, Transient
@@ -47,7 +47,7 @@ class Intent(msgspec.Struct, frozen=True):
     moves: tuple[Move, ...]
 
 
-def publish(storage: Storage, name: str, fill: Fill, *, kind: str = "derived", batch: int | None = None) -> Manifest:
+def publish(storage: Storage, name: str, fill: Fill, *, kind: str = DERIVED, batch: int | None = None) -> Manifest:
     """Publish what ``fill`` writes, under ``name``; at once what is told when that name was published before.
 
     The same name must mean the same content: name it by what it is made from. ``kind`` is ``derived`` for tables made
@@ -61,15 +61,14 @@ def publish(storage: Storage, name: str, fill: Fill, *, kind: str = "derived", b
     if (standing := published(storage, name)) is not None:
         storage.remove(home)  # left by a crash right after the manifest
         return standing
-    intent = _intent(storage, home) or _decide(storage, home, name, fill, kind, batch)
-    _finish(storage, intent)
-    manifest = msgspec.structs.replace(intent.manifest, made_ms=_now_ms())
-    try:
-        storage.write(path_of(name), manifest.encoded())
-    except FileExistsError:  # another one finished the same intent
-        manifest = published(storage, name) or manifest
-    storage.remove(home)
-    return manifest
+    return _finish(storage, home, _intent(storage, home) or _decide(storage, home, name, fill, kind, batch))
+
+
+def resume(storage: Storage, name: str) -> Manifest | None:
+    """Finish the publication of that name if it was decided; None when it was not."""
+    home = f"{STAGING}/{name}"
+    intent = _intent(storage, home)
+    return _finish(storage, home, intent) if intent else None
 
 
 def published(storage: Storage, name: str) -> Manifest | None:
@@ -159,7 +158,7 @@ def _place(below: str) -> tuple[Table, str]:
     return table, posixpath.join(table.path, *(f"{key}={value}" for key, value in zip(keys, values, strict=True)))
 
 
-def _finish(storage: Storage, intent: Intent) -> None:
+def _finish(storage: Storage, home: str, intent: Intent) -> Manifest:
     for move in intent.moves:
         try:
             _rename(storage, move)
@@ -168,6 +167,13 @@ def _finish(storage: Storage, intent: Intent) -> None:
         except FileNotFoundError:
             if not storage.exists(move.final):
                 raise Poison("lost_file", f"{move.staged} was to become {move.final}; neither is there") from None
+    manifest = msgspec.structs.replace(intent.manifest, made_ms=_now_ms())
+    try:
+        storage.write(path_of(manifest.name), manifest.encoded())
+    except FileExistsError:  # another one finished the same intent
+        manifest = published(storage, manifest.name) or manifest
+    storage.remove(home)
+    return manifest
 
 
 def _rename(storage: Storage, move: Move) -> None:

@@ -117,6 +117,14 @@ class Storage:
             if status["type"] == "DIRECTORY" and name[:1] not in "_."
         ]
 
+    def names(self, path: str) -> list[str]:
+        """What stands in a folder, files and folders, hidden ones too; nothing when there is no folder."""
+        try:
+            with self._answers(path):
+                return sorted(self.web.list(path))
+        except FileNotFoundError:
+            return []
+
     def makedirs(self, path: str) -> None:
         """Make a folder and those above it."""
         with self._answers(path):
