@@ -65,6 +65,7 @@ def options(settings: Settings) -> dict[str, str]:
         "spark.jars": ",".join(str(jar) for jar in connector(settings)),
         "spark.hadoop.fs.defaultFS": settings.hdfs_rpc,
         "spark.hadoop.dfs.client.use.datanode.hostname": "true",
+        "spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "20",
         "spark.hadoop.dfs.replication": "1",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",

@@ -56,6 +56,8 @@ def hdfs_site(site: Site) -> dict[str, str]:
         "dfs.heartbeat.interval": "1",
         "dfs.namenode.heartbeat.recheck-interval": "5000",
         "ipc.client.connect.max.retries": "3",
+        # a file that is closed before its last block was reported is asked after again; the default is after 400 ms
+        "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "20",
     }
 
 
