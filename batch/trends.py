@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +29,7 @@ USUAL: Final = 3
 NOT_MEASURED: Final = (Quality.NO_SIGNAL, Quality.MEASURING)
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,16 +72,29 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     beyond_ms: int
 
 
-def believable(
-    vital: Vital, values: Values, qualities: Sequence[str | None], units: Sequence[str | None]
-) -> NDArray[np.bool_]:
-    """Which readings can be judged, as the core tags each by itself (models.ward.tagging); NaN is no value."""
+def believable(vital: Vital, values: Values, measured: Flags, in_unit: Flags) -> Flags:
+    """Which readings can be judged, as the core tags each by itself (models.ward.tagging); NaN is no value.
+
+    ``measured``: the device says that it measured (``is_measured``); ``in_unit``: its unit is the vital's (``is_in``).
+    """
     low, high = PLAUSIBLE[vital]
-    ucum = VITALS[vital].ucum
     fine = np.isfinite(values) & (values >= low) & (values <= high) & ~np.isin(values, list(NO_SIGNAL_VALUES))
-    fine &= ~np.isin(np.asarray(qualities, dtype=object), [str(quality) for quality in NOT_MEASURED])
-    strange = [unit for unit in set(units) if unit is not None and UNIT_ALIASES.get(unit) != ucum]
-    return fine & ~np.isin(np.asarray(units, dtype=object), strange) if strange else fine
+    return fine & measured & in_unit
+
+
+def is_measured(quality: str | None) -> bool:
+    """Whether a device that says so has measured a value."""
+    return quality not in NOT_MEASURED
+
+
+def is_in(vital: Vital, unit: str | None) -> bool:
+    """Whether that unit is the vital's; none told is the canonical one."""
+    return unit is None or UNIT_ALIASES.get(unit) == VITALS[vital].ucum
+
+
+def refused(fine: Flags, values: Values, measured: Flags) -> int:
+    """How many of these readings have a value that is none: implausible, or in a unit that is not known."""
+    return int((np.isfinite(values) & ~fine & measured & ~np.isin(values, list(NO_SIGNAL_VALUES))).sum())
 
 
 def missing_after_ms(vital: Vital, times: Times, policy: Policy) -> int:
@@ -125,7 +138,7 @@ def trend(
         vital=vital,
         readings=len(times),
         refused=refused,
-        **_points(times, values, from_ms, to_ms, after_ms, points),
+        **points_of(times, values, from_ms, to_ms, after_ms, points),
         gaps=gaps,
         beyond=out,
         limits={name: getattr(limits, name, None) for name in ("extreme_low", "low", "high", "extreme_high")},
@@ -179,7 +192,10 @@ def beyond(times: Times, values: Values, to_ms: int, after_ms: int, limits: Limi
     return tuple(found)
 
 
-def _points(times: Times, values: Values, from_ms: int, to_ms: int, after_ms: int, points: int) -> dict[str, Any]:
+def points_of(
+    times: Times, values: Values, from_ms: int, to_ms: int, after_ms: int, points: int = POINTS
+) -> dict[str, Any]:
+    """The fields of a trend's points out of readings in order of time; see Trend."""
     if not len(times):
         return dict.fromkeys(("at_ms", "low", "middle", "high", "begins"), ())
     joined = np.append(False, np.diff(times) <= after_ms)
