@@ -53,6 +53,9 @@ SNAPSHOT_BYTES = Metric("ward_snapshot_bytes", "gauge", "state of all wards of a
 FEED_CLIENTS = Metric("ward_feed_clients", "gauge", "connected feed clients")
 FEED_CUT = Metric("ward_feed_clients_cut_total", "counter", "clients cut because they read too slowly")
 FEED_EVENTS = Metric("ward_feed_events_total", "counter", "server-sent events queued to clients", ("event",))
+FEED_UNTOLD = Metric(
+    "ward_feed_reads_untold_total", "counter", "reads that are in the feed's audit log but did not reach the lake"
+)
 FEED_DELAY_SECONDS = Metric(
     "ward_feed_delay_seconds", "histogram", "broker append of the score or alert to the feed's fan-out"
 )
@@ -78,7 +81,9 @@ LAKE_PUBLISHED = Metric(
 LAKE_ROWS = Metric("ward_lake_rows_total", "counter", "rows published", ("table",))
 LAKE_BATCH_SECONDS = Metric("ward_lake_batch_seconds", "histogram", "writing and publishing one batch of the lake")
 LAKE_DELAY_SECONDS = Metric(
-    "ward_lake_delay_seconds", "histogram", "broker append to readable in the lake, of a batch's oldest and newest record"
+    "ward_lake_delay_seconds",
+    "histogram",
+    "broker append to readable in the lake, of a batch's oldest and newest record",
 )
 LAKE_UNREADABLE = Metric("ward_lake_unreadable_total", "counter", "records landed that no schema fits")
 LAKE_BEHIND = Metric("ward_lake_behind_records", "gauge", "records of the log that the lake has not read yet")
@@ -113,6 +118,7 @@ METRICS: Final = (
     FEED_CLIENTS,
     FEED_CUT,
     FEED_EVENTS,
+    FEED_UNTOLD,
     FEED_DELAY_SECONDS,
     SINK_POINTS,
     SINK_REFUSED,

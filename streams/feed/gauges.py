@@ -16,10 +16,11 @@ class Gauges:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         clients, cut, events = metrics.FEED_CLIENTS, metrics.FEED_CUT, metrics.FEED_EVENTS
-        delay = metrics.FEED_DELAY_SECONDS
+        delay, untold = metrics.FEED_DELAY_SECONDS, metrics.FEED_UNTOLD
         self.clients = Gauge(clients.name, clients.meaning, registry=self.registry)
         self.cut = Counter(cut.name, cut.meaning, registry=self.registry)
         self.events = Counter(events.name, events.meaning, events.labels, registry=self.registry)
+        self.untold = Counter(untold.name, untold.meaning, registry=self.registry)
         self.delay = Histogram(delay.name, delay.meaning, registry=self.registry, buckets=_DELAYS)
         self.waiting_ms: list[int] = []
 

@@ -102,11 +102,13 @@ class Shell:
 
 
 class Guard:
-    """Wraps a rule's handler with everything that must hold before it runs."""
+    """Wraps a rule's handler with everything that must hold before it runs. ``tell`` gets each row once it is written
+    and must not wait."""
 
-    def __init__(self, access: Access, audit: AuditLog) -> None:
+    def __init__(self, access: Access, audit: AuditLog, tell: Callable[[Entry], None]) -> None:
         self._access = access
         self._audit = audit
+        self._tell = tell
         self._refusals: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def before(self, rule: Rule, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -157,17 +159,17 @@ class Guard:
 
     async def _note(self, rule: Rule, request: Request, who: Identity | None, outcome: str, detail: str = "") -> None:
         named = getattr(request.state, "actor", None) or who
-        await self._audit.write(
-            Entry(
-                who=named.actor if named is not None else "-",
-                role=named.role.value if named is not None else "-",
-                what=getattr(request.state, "what", rule.what or f"{rule.method} {rule.path}"),
-                where=getattr(request.state, "where", "") if outcome == "ok" else "",
-                outcome=outcome,
-                address=address_of(request),
-                detail=detail or getattr(request.state, "detail", ""),
-            )
+        entry = Entry(
+            who=named.actor if named is not None else "-",
+            role=named.role.value if named is not None else "-",
+            what=getattr(request.state, "what", rule.what or f"{rule.method} {rule.path}"),
+            where=getattr(request.state, "where", "") if outcome == "ok" else "",
+            outcome=outcome,
+            address=address_of(request),
+            detail=detail or getattr(request.state, "detail", ""),
         )
+        await self._audit.write(entry)
+        self._tell(entry)
 
     async def _note_refusal(self, rule: Rule, request: Request, who: Identity | None, refusal: ApiError) -> None:
         """One row a refusal up to a rate; beyond it they are counted into the next minute's first row."""

@@ -35,6 +35,7 @@ from streams.feed.places import audit_path, users_path
 from streams.feed.replies import ApiError
 from streams.feed.routes import FOLDERS, ROUTES
 from streams.feed.sockets import server_for
+from streams.feed.telling import Teller
 
 log = structlog.get_logger(__name__)
 
@@ -60,21 +61,24 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
     live = Live(settings, policy, gauges, keep_events=keep_events)
     desk = ActionDesk(settings.kafka)
     handlers = api.Api(settings, live, access, audit, desk, gauges, drain_s)
-    guard = Guard(access, audit)
+    teller = Teller(settings.kafka, gauges.untold.inc)
+    guard = Guard(access, audit, teller.tell)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         running = asyncio.create_task(live.run())
         checking = asyncio.create_task(_drop_the_signed_out(live, access))
-        for task in (running, checking):
+        telling = asyncio.create_task(teller.run())
+        for task in (running, checking, telling):
             task.add_done_callback(lambda done: _end_with(app, done))
         try:
             yield
         finally:
-            for task in (running, checking):
+            for task in (running, checking, telling):
                 task.cancel()
-            await asyncio.gather(running, checking, return_exceptions=True)
+            await asyncio.gather(running, checking, telling, return_exceptions=True)
             await desk.close()
+            await teller.close()
             sessions.save()
             audit.close()
 
