@@ -13,7 +13,7 @@ _PLAIN: Final = {
     "float": "float32",
     "int": "int32",
     "bigint": "int64",
-    "boolean": "bool",
+    "boolean": "bool_",
     "date": "date32",
     "binary": "binary",
 }
