@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from contracts.errors import Misconfigured, Transient
-from contracts.lake import CHECKPOINT, MANIFESTS
+from contracts.errors import Misconfigured, Poison, Transient
+from contracts.lake import CHECKPOINT, MANIFESTS, ROOT
 from contracts.settings import Settings
 from infra.finding import Finding
 from infra.launch import zones as places
 from infra.launch.hdfs import superuser
 from infra.stack import Stack
+
+if TYPE_CHECKING:
+    from batch.storage import Storage
 
 
 def zones(stack: Stack) -> Iterator[Finding]:
@@ -29,31 +33,34 @@ def zones(stack: Stack) -> Iterator[Finding]:
 
 
 def checkpoint(stack: Stack) -> Iterator[Finding]:
-    """A checkpoint that tells of tables which are gone, or tables whose checkpoint is gone."""
+    """A checkpoint that has passed batches which no manifest tells of."""
+    from batch import manifests
     from batch.storage import Storage
 
     if stack.pid("datanode") is None:
         return
     storage = Storage.of(Settings.from_env(stack.environment()))
     try:
-        begun = next(storage.entries(f"{CHECKPOINT}/commits"), None) is not None
-        told = next(storage.entries(MANIFESTS), None) is not None
-    except Transient as refused:
-        yield Finding("checkpoint", str(refused), "ward logs namenode")
+        passed = max(_passed(storage), default=-1)
+        told = max((one.batch for one in manifests.load(storage) if one.batch is not None), default=-1)
+    except (Poison, Transient) as refused:
+        yield Finding("checkpoint", str(refused), "ward lake verify names what is damaged; ward logs namenode")
         return
-    if begun and not told:
+    if passed > told:
         yield Finding(
             "checkpoint",
-            f"{CHECKPOINT} says that records were landed, no manifest tells of any: what it passed would be missing",
-            f"restore {MANIFESTS} and the tables; or, while Kafka still has everything: ward down lake, remove "
-            f"{CHECKPOINT} and what is in the tables from HDFS, ward up lake",
+            f"{CHECKPOINT} says that batch {passed} was landed; manifests tell of batches up to {told} only",
+            f"restore {MANIFESTS} and the tables; or, while Kafka still has everything: ward down lake, remove {ROOT} "
+            "from HDFS, ward up lake",
         )
-    if told and not begun:
-        yield Finding(
-            "checkpoint",
-            f"there are tables, and {CHECKPOINT} is gone: the stream would begin anew",
-            f"restore {CHECKPOINT}; `ward lake verify` then says whether anything is missing or stands twice",
-        )
+
+
+def _passed(storage: Storage) -> Iterator[int]:
+    """Batches that Spark holds to be done: in each checkpoint they count from the one that it is named after."""
+    for first in storage.names(CHECKPOINT):
+        for batch in storage.names(f"{CHECKPOINT}/{first}/commits"):
+            if first.isdigit() and batch.isdigit():
+                yield int(first) + int(batch)
 
 
 def metastore(stack: Stack) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from batch import manifests
 from batch.storage import Storage
 from contracts.errors import Misconfigured, Transient
 from contracts.lake import (
@@ -128,19 +129,21 @@ def test_the_doctor_names_a_zone_that_others_may_read(user: As, session_stack: S
     assert list(lake_doctor.zones(session_stack)) == []
 
 
-def test_the_doctor_names_a_checkpoint_without_tables_and_tables_without_a_checkpoint(
+def test_the_doctor_names_batches_that_a_checkpoint_passed_and_no_manifest_tells_of(
     user: As, session_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = f"{COHORTS_ROOT}/_doctor-{uuid.uuid4().hex[:8]}"
     monkeypatch.setattr(lake_doctor, "CHECKPOINT", f"{folder}/_checkpoint")
-    monkeypatch.setattr(lake_doctor, "MANIFESTS", f"{folder}/_manifests")
+    monkeypatch.setattr(manifests, "MANIFESTS", f"{folder}/_manifests")
     assert list(lake_doctor.checkpoint(session_stack)) == []
-    user("ward").write(f"{folder}/_checkpoint/commits/0", b"v1")
+    for batch in (3, 4):
+        user("ward").write(f"{folder}/_checkpoint/{7:012d}/commits/{batch}", b"v1")
     (lost,) = lake_doctor.checkpoint(session_stack)
-    assert "no manifest tells of any" in lost.fault
-    user("ward").write(f"{folder}/_manifests/b000000000000.json", b"{}")
+    assert "batch 11 was landed; manifests tell of batches up to -1 only" in lost.fault
+    told = manifests.Manifest(version=1, kind=manifests.BATCH, name="b11", made_ms=1, code="test", batch=11)
+    user("ward").write(f"{folder}/_manifests/b11.json", told.encoded())
     assert list(lake_doctor.checkpoint(session_stack)) == []
-    user("ward").remove(f"{folder}/_checkpoint")
-    (anew,) = lake_doctor.checkpoint(session_stack)
-    assert "begin anew" in anew.fault
+    user("ward").write(f"{folder}/_manifests/b12.json", b"{")
+    (damaged,) = lake_doctor.checkpoint(session_stack)
+    assert "b12.json" in damaged.fault
     user("ward").remove(folder)
