@@ -26,8 +26,8 @@ READS: Final = frozenset(
 )
 """Nodes of Spark's parsed plan that only read. SHOW and DESCRIBE are known by how their nodes begin."""
 _LOOKS: Final = ("Show", "Describe")
-_NODE: Final = re.compile(r"^(?:[ :]*[+:]- )'?(\w+)(?: (.*))?$")
-_TOP: Final = re.compile(r"^'?(\w+)(?: (.*))?$")
+_NODE: Final = re.compile(r"^[ :]*[+:]- '?(\w*)\$? ?(.*)$")
+_TOP: Final = re.compile(r"^'?(\w*) ?(.*)$")
 _NAME: Final = re.compile(r"^\[([^\]]*)\]")
 _RELATIONS: Final = ("UnresolvedRelation", "UnresolvedTable", "UnresolvedTableOrView", "UnresolvedView")
 _PARSED, _ANALYSED = "== Parsed Logical Plan ==", "== Analyzed Logical Plan =="
@@ -124,12 +124,9 @@ def refusal(message: str, lines_before: int = 1) -> Poison:
 def _nodes(tree: str) -> Iterable[tuple[str, str]]:
     """Every node with what follows it. Only lines that begin as a tree does hold nodes; others go on with a literal."""
     first, *rest = tree.split("\n")
-    top = _TOP.match(first)
-    yield (top[1], top[2] or "") if top else (first, "")
-    for line in rest:
-        found = _NODE.match(line.rstrip("$"))
+    for found in (_TOP.match(first), *map(_NODE.match, rest)):
         if found:
-            yield found[1], found[2] or ""
+            yield found[1], found[2]
 
 
 def _top(parsed: str) -> str:
