@@ -80,7 +80,7 @@ def plain(text: str, most: int | None = None) -> str:
     ellipsis.
 
     >>> plain("W1-03"), plain("ab\\u202ecd", 4)
-    ('W1-03', 'ab<U…')
+    ('W1-03', 'ab<…')
     """
     told = "".join(
         c if ord(c) in _glyphs() and unicodedata.category(c)[0] != "C" else f"<U+{ord(c):04X}>" for c in text

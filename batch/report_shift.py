@@ -190,12 +190,12 @@ def bands_of(
     bands = []
     for vital, of in by_vital.items():
         for one, until_ms in zip(of, [*(each.at_ms for each in of[1:]), ends_ms], strict=True):
-            band = _band(one, drawn.get(vital), until_ms)
+            band = band_of(one, drawn.get(vital), until_ms)
             bands += [] if band is None else [band]
     return tuple(bands), ends_ms
 
 
-def _band(one: report_rows.Made, trend: Trend | None, until_ms: int) -> Band | None:
+def band_of(one: report_rows.Made, trend: Trend | None, until_ms: int) -> Band | None:
     """From the value in force, where there is one, to the quantiles ahead; None when it says nothing before then."""
     at = [one.at_ms + 1000 * horizon_s for horizon_s, _ in one.ahead]
     rows = [(row[0], row[len(row) // 2], row[-1]) for _, row in one.ahead]
