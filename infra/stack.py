@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import psutil
 
 from contracts.errors import Misconfigured, Transient, WardError
 from infra import site as sites
+from infra.ascent import POLL_S, Ascent, child_environment
 from infra.fetch import java
 from infra.fetch.everything import arriving
 from infra.processes import (
@@ -37,18 +37,7 @@ from infra.processes import (
 from infra.site import Site
 from infra.supervisor import MARK, Seen, end_group, living, seen_file, wanted_file
 
-POLL_S: Final = 0.1
 TAIL_LINES: Final = 15
-KEEP_LOG_BYTES: Final = 20_000_000
-AT_ONCE: Final = max(2, os.cpu_count() or 2)
-"""A process starts when fewer than this many above it in the table are still on their way: the wall before the lake."""
-CRASHES: Final = 4
-"""This many ends while starting, and waiting longer is no use."""
-
-INHERITED: Final = frozenset(
-    ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "CI")
-)
-"""All that a child takes over of the caller's environment; WARD_* settings are handed to our own processes besides."""
 
 Say = Callable[[str], None]
 
@@ -136,7 +125,7 @@ class Stack:
             arriving(self.cache, items) as coming,
         ):
             site = self._settle(java.find() if any(p.heap_mb for p in processes) else None)
-            return _Ascent(self, site, processes, coming, on_well or (lambda name: None)).run()
+            return Ascent(self, site, processes, coming, on_well or (lambda name: None)).run()
 
     def _leave_out(self, without: set[str], coming: set[str]) -> None:
         """Remember what was left out, until it is started after all."""
@@ -339,7 +328,7 @@ class Stack:
             subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "infra.supervisor", str(self.state)],
                 cwd=sites.CHECKOUT,
-                env=_child_environment(self.state),
+                env=child_environment(self.state),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -347,140 +336,6 @@ class Stack:
             ).returncode = 0  # it is on its own; nobody waits for it
         if not wait_until(self.supervised, 20.0):
             raise WardError(f"the supervisor does not start\n{self.tail('supervisor')}")
-
-
-class _Ascent:
-    """One way up: starts what can start, waits until all is well."""
-
-    def __init__(
-        self,
-        stack: Stack,
-        site: Site,
-        processes: Sequence[Process],
-        coming: Mapping[str, Future[float]],
-        on_well: Callable[[str], None],
-    ) -> None:
-        self.stack, self.site, self.processes, self.coming, self.on_well = stack, site, processes, coming, on_well
-        self.began = time.monotonic()
-        self.started: dict[str, float] = {}
-        self.well: dict[str, float] = {}
-        self.prepared: dict[str, Future[None]] = {}
-        self.running_once: dict[str, subprocess.Popen[bytes]] = {}
-        self.restarts: dict[str, int] = {}
-
-    def run(self) -> dict[str, float]:
-        """Climb; see Stack.up."""
-        pause = threading.Event()
-        try:
-            with ThreadPoolExecutor(len(self.processes) or 1, thread_name_prefix="prepare") as pool:
-                while len(self.well) < len(self.processes):
-                    for process in self.processes:
-                        if process.name not in self.well and all(need in self.well for need in process.needs):
-                            self._advance(process, pool)
-                    pause.wait(POLL_S)
-        finally:
-            for child in self.running_once.values():
-                if child.poll() is None:
-                    child.kill()
-                child.wait()
-        return self.well
-
-    def _advance(self, process: Process, pool: ThreadPoolExecutor) -> None:
-        name = process.name
-        if name not in self.prepared:
-            self.prepared[name] = pool.submit(self._prepare, process)
-        elif self.prepared[name].done():
-            self.prepared[name].result()
-            if name not in self.started:
-                if self._unwell_above(process) >= AT_ONCE:
-                    return
-                self.started[name] = time.monotonic()
-                self._start(process)
-            trouble = self._trouble(process)
-            if trouble is None:
-                self.well[name] = round(time.monotonic() - self.started[name], 2)
-                self.on_well(name)
-                self.stack.say(f"{name:13} {'done' if process.once else 'healthy'} after {self.well[name]:.1f} s")
-            else:
-                self._give_up_when_hopeless(process, trouble)
-
-    def _unwell_above(self, process: Process) -> int:
-        above = PROCESSES[: PROCESSES.index(process)]
-        return sum(other in above and other.name not in self.well for other in self.processes)
-
-    def _prepare(self, process: Process) -> None:
-        for item in process.fetches:
-            if item in self.coming:
-                self.coming[item].result()
-        if process.prepare is not None and self.stack.pid(process.name) is None:
-            process.prepare(self.site)
-
-    def _start(self, process: Process) -> None:
-        log = self.site.log(process.name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > KEEP_LOG_BYTES:
-            shutil.move(log, log.with_suffix(".log.1"))
-        environ = _child_environment(self.stack.state)
-        if not process.is_server:
-            environ |= {name: value for name, value in os.environ.items() if name.startswith("WARD_")}
-            environ |= self.site.settings() | dict(process.environ)
-        argv = process.command(self.site)
-        spec = {
-            "argv": argv,
-            "env": environ,
-            "cwd": str(sites.CHECKOUT),
-            "log": str(log),
-            "stop_s": process.stop_s,
-            "nice": process.nice,
-        }
-        if process.once:
-            with log.open("ab") as out:
-                self.running_once[process.name] = subprocess.Popen(  # noqa: S603
-                    argv, env=environ, cwd=sites.CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-                )
-            return
-        self.restarts[process.name] = self.stack._seen().get(process.name, Seen()).restarts  # noqa: SLF001
-        self.stack._want(lambda wanted: wanted | {process.name: _unless_same(wanted.get(process.name), spec)})  # noqa: SLF001
-
-    def _trouble(self, process: Process) -> str | None:
-        if process.once:
-            code = self.running_once[process.name].poll()
-            if code == 0:
-                sites.write_atomically(self.stack.state / "done" / process.name, "")
-                return None
-            return "it is not finished" if code is None else f"it ended with {code}"
-        self.stack.ensure_supervised()
-        row = self.stack._seen().get(process.name, Seen())  # noqa: SLF001
-        if living(row.pid, row.born) is None or row.spec != self.stack.wanted().get(process.name):
-            return "it does not run"
-        return process.health(self.site)
-
-    def _give_up_when_hopeless(self, process: Process, trouble: str) -> None:
-        waited = time.monotonic() - self.started[process.name]
-        row = self.stack._seen().get(process.name, Seen())  # noqa: SLF001
-        crashed = row.restarts - self.restarts.get(process.name, 0) >= CRASHES
-        failed = process.once and trouble.startswith("it ended")
-        if waited > process.ready_s or crashed or failed:
-            why = "it ends again and again" if crashed else trouble
-            raise Transient(
-                f"{process.name} is not ready after {waited:.0f} s: {why}\n"
-                f"--- end of {self.site.log(process.name)}\n{self.stack.tail(process.name)}"
-            )
-
-
-def _child_environment(state: Path) -> dict[str, str]:
-    """What every child inherits; the settings of our own processes come on top."""
-    kept = {name: value for name, value in os.environ.items() if name in INHERITED}
-    return kept | {MARK: str(state), "PYTHONPATH": str(sites.CHECKOUT), "PYTHONUNBUFFERED": "1"}
-
-
-def _unless_same(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
-    """The old specification where the new one means the same, so that another shell's PATH restarts nothing."""
-
-    def meaning(spec: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-        return spec["argv"], {name: value for name, value in spec["env"].items() if name.startswith("WARD_")}
-
-    return old if old is not None and meaning(old) == meaning(new) else new
 
 
 def _owner(port: str) -> str:
