@@ -159,10 +159,11 @@ def _flood(figure: Figure, page: DayPage, zone: tzinfo, top: float) -> float:
     axes.spines[["top", "right"]].set_visible(False)
     axes.annotate("flood", (1, FLOOD), (-2, 1.5), xycoords=("axes fraction", "data"), textcoords="offset points",
                   ha="right", fontsize=6)  # fmt: skip
-    if page.until_ms < page.to_ms:
-        ends = (page.until_ms - page.from_ms) / 60_000
-        axes.axvspan(ends, (page.to_ms - page.from_ms) / 60_000, facecolor="none", hatch="//////",
-                     edgecolor=tokens["line"], linewidth=0)  # fmt: skip
+    first = page.to_ms if page.foot.from_ms is None else page.foot.from_ms
+    for start, end in ((page.from_ms, min(first, page.to_ms)), (max(page.until_ms, first), page.to_ms)):
+        if end - start > 60_000:
+            axes.axvspan((start - page.from_ms) / 60_000, (end - page.from_ms) / 60_000, facecolor="none",
+                         hatch="//////", edgecolor=tokens["line"], linewidth=0)  # fmt: skip
     return top - high - 0.010
 
 
@@ -180,7 +181,7 @@ def _rates(figure: Figure, page: DayPage, top: float) -> float:
     look.write(figure, LEFT, top, "Alarms a bed-day", size=8, weight="bold")
     columns = [
         (LEFT, "", "left"),
-        (LEFT + 0.018, "", "left"),
+        (LEFT + 0.024, "", "left"),
         (0.235, "alarms", "right"),
         (0.315, "a bed-day", "right"),
     ]
