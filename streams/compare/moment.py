@@ -55,3 +55,15 @@ def window_ms(start: str | None, length: str | None) -> tuple[int | None, int | 
         return None, None
     from_ms = moment_ms(start, int(time.time() * 1000), "--from")
     return from_ms, None if length is None else from_ms + int(length_s(length, "--for") * 1000)
+
+
+def between_ms(start: str | None, length: str | None, end: str | None) -> tuple[int | None, int | None]:
+    """``--from`` and ``--for`` or ``--to`` as two moments, as ``window_ms`` does. Raises Misconfigured."""
+    if length is not None and end is not None:
+        raise Misconfigured("--for and --to say the same: leave one out")
+    from_ms, to_ms = window_ms(start, length)
+    if end is not None:
+        to_ms = moment_ms(end, int(time.time() * 1000), "--to")
+        if from_ms is not None and to_ms <= from_ms:
+            raise Misconfigured(f"--to {end!r} is not after --from {start!r}")
+    return from_ms, to_ms

@@ -66,7 +66,7 @@ def _sides(document: dict[str, Any], found: Comparison) -> Iterator[str]:
     waits = [side["burden"]["acknowledge_s"] for side in sides]
     rows.append(("acknowledged (s, p50 / p95)", [_waited(wait) for wait in waits]))
     yield "<h2>The two sides</h2>"
-    yield _table(("", "champion (A)", "candidate (B)"), ([label, *values] for label, values in rows), "sides")
+    yield table(("", "champion (A)", "candidate (B)"), ([label, *values] for label, values in rows), "sides")
 
 
 def _waited(wait: dict[str, Any]) -> str:
@@ -107,7 +107,7 @@ def _truth(document: dict[str, Any], found: Comparison) -> Iterator[str]:
     sides = [truth["champion"], truth["candidate"]]
     ppv = [side["precision"]["physiological"] for side in sides]
     technical = [side["precision"]["technical"] for side in sides]
-    yield _table(
+    yield table(
         ("", "champion (A)", "candidate (B)"),
         [
             ["sensitivity", *(side["sensitivity"] for side in sides)],
@@ -147,7 +147,7 @@ def _beds(document: dict[str, Any], found: Comparison) -> Iterator[str]:
         return
     names = ("champion", "candidate", *FATES)
     yield f"<details><summary>By bed ({len(rows)})</summary>"
-    yield _table(("ward", "bed", *names), ([one["ward"], one["bed"], *(one[n] for n in names)] for one in rows))
+    yield table(("ward", "bed", *names), ([one["ward"], one["bed"], *(one[n] for n in names)] for one in rows))
     yield "</details>"
 
 
@@ -156,7 +156,7 @@ def _differences(document: dict[str, Any], found: Comparison) -> Iterator[str]:
     if not differences:
         return
     yield f"<h2>Every difference ({len(differences)})</h2>"
-    yield _table(
+    yield table(
         ("", "bed", "patient", "condition", "onset", "shift s", "champion", "candidate"),
         (
             [*(one[name] for name in ("fate", "bed", "patient", "condition", "onset", "shift_s")), *_both(one)]
@@ -194,7 +194,8 @@ def _foot(document: dict[str, Any], found: Comparison) -> Iterator[str]:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") -> str:
+    """A table; numbers to the right, what is not known as a dash."""
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="{kind or "narrow"}"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -84,10 +84,11 @@ class Decided:
 
 
 class Decider:
-    """One side at work: takes records of any partition, each partition's in order."""
+    """One side at work: takes records of any partition, each partition's in order; ``core`` is another than its."""
 
-    def __init__(self, side: Side, span: Span, models: VitalsModels | None) -> None:
-        self.core = SideCore(side)
+    def __init__(self, side: Side, span: Span, models: VitalsModels | None, core: WardCore | None = None) -> None:
+        self._own = SideCore(side)
+        self.core = self._own if core is None else core
         self.decided = Decided(side)
         self._span = span
         self._counsel = None if models is None else Inline(models)
@@ -95,7 +96,7 @@ class Decider:
         self.logs = {p: self._log(p, part.begin, part.cut) for p, part in span.parts.items()}
 
     def _log(self, partition: int, begin: int, cut: Cut | None) -> WardLog:
-        states: dict[str, Any] = {ward: self.core.begin(raw) for ward, raw in cut.states.items()} if cut else {}
+        states: dict[str, Any] = {ward: self._own.begin(raw) for ward, raw in cut.states.items()} if cut else {}
         own = dict(cut.own) if cut else {}
         return WardLog(partition, self.core, begin, states, own, self._span.partitions, self._counsel)
 

@@ -19,6 +19,8 @@ from streams.wardlog import LogRecord
 
 BATCH: Final = 1000
 AFTER_MS: Final = 120_000
+WARM_UP_S: Final = 900.0
+"""Of the log before a span, where no state from before is to be had or wanted."""
 LOOKS_MS: Final = (60_000, 86_400_000)
 """How far back is looked for a patient: first where those are who are there, then where those were who have gone."""
 
@@ -64,8 +66,26 @@ class Span:
         return part is not None and source.topic == self.topic and part.start <= source.offset < part.stop
 
 
+def there(bootstrap: str, topic: str) -> bool:
+    """Whether the broker has the topic. Raises Transient without a broker."""
+    from confluent_kafka import Consumer, KafkaException
+
+    consumer = Consumer(_settings(bootstrap))
+    try:
+        return topic in consumer.list_topics(timeout=10).topics
+    except KafkaException as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    finally:
+        consumer.close()
+
+
 def survey(
-    bootstrap: str, topic: str, from_ms: int | None, to_ms: int | None, warm_up_s: float | None, most_s: float = 900.0
+    bootstrap: str,
+    topic: str,
+    from_ms: int | None,
+    to_ms: int | None,
+    warm_up_s: float | None,
+    most_s: float = WARM_UP_S,
 ) -> Span:
     """Where the span lies. None: from the log's start, up to its end.
 

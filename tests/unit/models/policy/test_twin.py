@@ -14,7 +14,7 @@ from contracts.records import ActionKind, AlertAction, BedReadings, Priority, Qu
 from contracts.records import VitalsFrame as Frame
 from contracts.topology import CLOCK_KEY
 from models.ward.policy import Limits, LimitsOverride, Override, Policy, load_policy
-from tests.unit.models.policy.agreement import Log, agree, played
+from tests.unit.models.policy.agreement import Log, agree
 
 DEEP = os.environ.get("WARDSTREAM_TEST_DEPTH", "") == "deep"
 T0 = 1_767_340_800_000
