@@ -44,10 +44,12 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
         "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
         "case": Command("streams.compare.cli:app", "a span and its decisions as a test in a file: record, run"),
+        "policy": Command("streams.compare.policy_cli:app", "other alarm policies, tried on what is on record: sweep"),
     },
     "Lake": {
         "lake": Command("batch.cli:app", "the archive of every record: ask it in SQL, prove it whole, report from it"),
         "cohort": Command("batch.cohorts_cli:app", "choose patients by SQL, freeze them with their data, hand it out"),
+        "plot": Command("batch.plot:app", "one patient's vitals as they come, in a window, a picture or the terminal"),
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
