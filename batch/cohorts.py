@@ -24,7 +24,7 @@ import msgspec
 from batch.columns import Kind, kind_of
 from batch.guard import cells, counted
 from batch.publish import publish
-from batch.selection import PATIENT, Query, digest, parsed, pseudonyms_among
+from batch.selection import PATIENT, Query, digest, pseudonyms_among
 from batch.snapshot import Lost, Snapshot, taken
 from batch.storage import Storage
 from batch.typed import schema
@@ -245,7 +245,7 @@ def rows_of(storage: Storage, cohort: Cohort) -> Any:
     return pq.read_table(io.BytesIO(raw))
 
 
-def rerun(storage: Storage, cohort: Cohort, by_sql: Select) -> dict[str, Any]:
+def rerun(storage: Storage, cohort: Cohort, query: Query, by_sql: Select) -> dict[str, Any]:
     """Select again from what the tables held then: ``same``, and ``exact`` where not even a last bit differs.
 
     Not the same: ``why`` says whether rows are gone (retention) or the query gives others.
@@ -259,7 +259,7 @@ def rerun(storage: Storage, cohort: Cohort, by_sql: Select) -> dict[str, Any]:
         "code_now": code_version(),
     }
     try:
-        rows = by_sql(storage, parsed(cohort.query), cohort.snapshot)
+        rows = by_sql(storage, query, cohort.snapshot)
     except Lost as lost:
         return told | {"same": False, "exact": False, "rows_now": None, "digest_now": None, "why": str(lost.detail)}
     now = digest(rows)
@@ -295,12 +295,22 @@ def _nearly(then: Any, now: Any) -> bool:
 
 def _ordered(rows: Any, names: list[str]) -> list[tuple[Any, ...]]:
     plain = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
-    return sorted(plain, key=lambda row: repr([float(f"{v:.8g}") if isinstance(v, float) else v for v in row]))
+    return sorted(plain, key=lambda row: repr(_rounded(row)))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.8g}")
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _close(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=NEAR, abs_tol=NEAR) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_close(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_close, one, other))
     return bool(one == other)

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from batch.cohorts import Cohort, Select
+    from batch.selection import Query
     from batch.storage import Storage
     from contracts.settings import Settings
 
@@ -46,11 +47,9 @@ def preview(sql: Sql, k: SmallCell = 10, engine: Engine = "duckdb", as_json: AsJ
     """
     from batch.access import told
     from batch.cohorts import previewed
-    from batch.selection import parsed
 
     settings = _settings()
-    query = parsed(sql)
-    by_sql = _engine(engine, settings)
+    query, by_sql = _asked(engine, sql, settings)
     told(settings, "cohort_preview", ", ".join(query.tables), sql)
     found = previewed(_storage(settings), query, k, by_sql)
     if as_json:
@@ -76,11 +75,9 @@ def freeze(
     """
     from batch.access import actor, told
     from batch.cohorts import freeze as frozen
-    from batch.selection import parsed
 
     settings = _settings()
-    query = parsed(sql)
-    by_sql = _engine(engine, settings)
+    query, by_sql = _asked(engine, sql, settings)
     told(settings, "cohort_freeze", ", ".join(query.tables), sql, purpose)
     made, new = frozen(
         _storage(settings),
@@ -202,7 +199,8 @@ def rerun(ident: Ident, as_json: AsJson = False) -> None:
     storage = _storage(settings)
     made = _found(storage, ident)
     told(settings, "cohort_rerun", made.cohort, made.query, made.purpose)
-    found = again(storage, made, _engine(made.engine, settings))
+    query, by_sql = _asked(made.engine, made.query, settings)
+    found = again(storage, made, query, by_sql)
     if as_json:
         _document(found)
     else:
@@ -215,14 +213,24 @@ def rerun(ident: Ident, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if found["same"] else FINDINGS)
 
 
-def _engine(name: str, settings: Settings) -> Select:
+def _asked(engine: str, sql: str, settings: Settings) -> tuple[Query, Select]:
+    """The query, and what selects its rows."""
+    from batch.asked import NoTable
+    from batch.selection import parsed, selected
     from contracts.errors import Misconfigured
 
-    if name not in ENGINES:
-        raise Misconfigured(f"--engine {name}: {' or '.join(ENGINES)}")
-    from batch.selection import selected
+    if engine not in ENGINES:
+        raise Misconfigured(f"--engine {engine}: {' or '.join(ENGINES)}")
+    try:
+        if engine == "duckdb":
+            return parsed(sql), selected
+        from batch.selection_spark import Selection
 
-    return selected
+        selection = Selection(settings)
+        return selection.parsed(sql), selection
+    except NoTable as missing:
+        print(f"ward cohort: {missing}", file=sys.stderr)
+        raise typer.Exit(NOT_FOUND) from None
 
 
 def _found(storage: Storage, ident: str) -> Cohort:

@@ -10,19 +10,19 @@ from typing import Any, Final
 
 import msgspec
 
+from batch.asked import by_duckdb
 from batch.snapshot import Snapshot, connected, read_with
 from batch.storage import Storage
+from batch.tables import RESEARCH, views
 from contracts.errors import Poison
 from contracts.lake import ALL
 
 PATIENT: Final = "patient"
-TABLES: Final = tuple(table.name for table in ALL.values() if table.zone == "deidentified")
-"""What a cohort may be selected from: the de-identified tables, whoever asks."""
-_PIECES: Final = re.compile(
+PIECES: Final = re.compile(
     r"(?P<comment>--[^\n]*|/\*.*?\*/)|(?P<quoted>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`)|(?P<space>\s+)|(?P<word>.)",
     re.DOTALL,
 )
-_VOLATILE: Final = frozenset(
+VOLATILE: Final = frozenset(
     (
         "random",
         "setseed",
@@ -72,7 +72,7 @@ def normal(text: str) -> str:
     "select a from t where b = 'X  y'"
     """
     parts = []
-    for found in _PIECES.finditer(text):
+    for found in PIECES.finditer(text):
         if found["comment"] or found["space"]:
             parts.append(" ")
         else:
@@ -85,8 +85,8 @@ def _squeezed(found: re.Match[str]) -> str:
 
 
 def parsed(text: str) -> Query:
-    """The query in ``text``. Raises Poison (``bad_sql``) when it is not one SELECT over de-identified tables that gives
-    the same rows whenever it is run."""
+    """The query in ``text``. Raises Poison when it is not one SELECT over de-identified tables that gives the same rows
+    whenever it is run, and NoTable for a table that is not there or not for researchers."""
     import duckdb
 
     connection = duckdb.connect(config={"enable_external_access": "false"})
@@ -94,27 +94,29 @@ def parsed(text: str) -> Query:
         statements = connection.extract_statements(text)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise Poison("bad_sql", "a cohort is selected by one SELECT", "query")
-        tables = sorted({name.rpartition(".")[2].strip('"').lower() for name in connection.get_table_names(text)})
-        tree = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+        tree = msgspec.json.decode(connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0])
     except duckdb.Error as wrong:
         raise Poison("bad_sql", _first_line(wrong), "query") from wrong
     finally:
         connection.close()
-    for name in tables:
-        if name not in ALL:
-            raise Poison("no_table", f"no table {name!r}; there are {', '.join(TABLES)}", "query")
-        if name not in TABLES:
-            raise Poison("closed_table", f"{name} is not de-identified: cohorts are of {', '.join(TABLES)}", "query")
-    if not tables:
-        raise Poison("bad_sql", f"it reads no table; there are {', '.join(TABLES)}", "query")
-    for word in _volatile(msgspec.json.decode(tree)):
-        raise Poison("volatile_sql", f"{word} gives something else every time: {_INSTEAD}", "query")
+    full = by_duckdb(tree, "researcher").tables
+    if not full:
+        raise Poison("bad_sql", f"it reads no table; there are {', '.join(views())}", "query")
+    if closed := [name for name in full if not name.startswith(f"{RESEARCH}.")]:
+        raise Poison("closed_table", f"cohorts are of the de-identified tables, not of {closed[0]}", "query")
+    for word in _volatile(tree):
+        raise volatile(word)
     literals = tuple(sorted({piece["quoted"][1:-1].replace("''", "'") for piece in _strings(text)}))
-    return Query(text, tuple(tables), literals)
+    return Query(text, tuple(name.partition(".")[2] for name in full), literals)
+
+
+def volatile(word: str) -> Poison:
+    """Why a query with this word is refused."""
+    return Poison("volatile_sql", f"{word} gives something else every time: {_INSTEAD}", "query")
 
 
 def _strings(text: str) -> Iterator[re.Match[str]]:
-    return (found for found in _PIECES.finditer(text) if found["quoted"] and found["quoted"][0] == "'")
+    return (found for found in PIECES.finditer(text) if found["quoted"] and found["quoted"][0] == "'")
 
 
 def _volatile(node: Any) -> Iterator[str]:
@@ -123,10 +125,10 @@ def _volatile(node: Any) -> Iterator[str]:
         for each in node:
             yield from _volatile(each)
     elif isinstance(node, dict):
-        if node.get("function_name") in _VOLATILE:
+        if node.get("function_name") in VOLATILE:
             yield f"{node['function_name']}()"
         names = node.get("column_names")
-        if isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in _VOLATILE:
+        if isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in VOLATILE:
             yield str(names[0])
         if node.get("sample"):
             yield "TABLESAMPLE"

@@ -7,7 +7,7 @@ A derived table is held by its files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -120,27 +120,10 @@ def _now(storage: Storage, held: Held) -> list[Part]:
     standing = {entry.path: entry.size for entry in storage.entries(table.path)}
     if held.topic is not None:
         return [Part(path, size) for path, size in standing.items()]
-    if all(standing.get(part.path) == part.size for part in held.files):
-        return [Part(part.path, part.size) for part in held.files]
-    return _merged(held, standing, load(storage))
-
-
-def _merged(held: Held, standing: Mapping[str, int], manifests: Sequence[Manifest]) -> list[Part]:
-    """The files that a compaction made of the held ones, where they hold nothing else."""
-    paths = {part.path for part in held.files}
-    rows = {part.path: part.rows or 0 for part in held.files}
-    for manifest in (one for one in manifests if one.kind == "compaction"):
-        merged = paths & ({*manifest.replaces} | {file.path for file in manifest.files})
-        mine = [file for file in manifest.files if file.table == held.table]
-        if not merged or not mine:
-            continue
-        if sum(file.rows for file in mine) != sum(rows[path] for path in merged):
-            raise Lost(held.table, f"{manifest.name} merged rows of then with later ones of {held.table}")
-        paths = (paths - merged) | {file.path for file in mine}
-        rows |= {file.path: file.rows for file in mine}
-    if missing := sorted(path for path in paths if path not in standing):
-        raise Lost(held.table, f"{missing[0]} is gone, so {held.table} cannot be read as it stood")
-    return [Part(path, standing[path]) for path in sorted(paths)]
+    for part in held.files:  # derived tables are published whole and never merged
+        if standing.get(part.path) != part.size:
+            raise Lost(held.table, f"{part.path} is gone or another, so {held.table} cannot be read as it stood")
+    return [Part(part.path, part.size) for part in held.files]
 
 
 def visible(table: Table) -> list[str]:
@@ -152,21 +135,22 @@ def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence
     """A DuckDB connection that sees the held rows as views named like the tables, and nothing else of any kind."""
     import duckdb
 
+    from batch.tables import RESEARCH
+
     connection = duckdb.connect(config={"threads": "2", "memory_limit": "4GB"})
-    for name, statement in _views(snapshot):
-        table, paths = ALL[name], list(files[name])
-        source = dataset(storage, table, paths) if paths else schema(table).empty_table()
-        connection.register(f"held_{name}", source)
-        connection.execute(statement)
+    connection.execute(f"CREATE SCHEMA {RESEARCH}")
+    for held in snapshot.tables:
+        table, paths = ALL[held.table], list(files[held.table])
+        connection.register(
+            f"held_{table.name}", dataset(storage, table, paths) if paths else schema(table).empty_table()
+        )
+        columns = ", ".join(f'"{name}"' for name in visible(table))
+        rows = f"SELECT {columns} FROM main.held_{table.name} WHERE {limit(held)}"  # noqa: S608  # names are the contract's
+        connection.execute(f"CREATE VIEW {RESEARCH}.{table.name} AS {rows}")
+    connection.execute(f"SET search_path = '{RESEARCH}'")
     for setting in ("enable_external_access=false", "python_enable_replacements=false", "lock_configuration=true"):
         connection.execute(f"SET {setting}")
     return connection
-
-
-def _views(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    for held in snapshot.tables:
-        columns = ", ".join(f'"{name}"' for name in visible(ALL[held.table]))
-        yield held.table, f"CREATE VIEW {held.table} AS SELECT {columns} FROM held_{held.table} WHERE {limit(held)}"  # noqa: S608  # names are the contract's
 
 
 def limit(held: Held) -> str:

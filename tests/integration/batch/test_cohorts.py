@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from batch.cohorts import NotThere, find, freeze, previewed, rerun, rows_of
-from batch.manifests import VERSION, File, Manifest, Span, path_of
+from batch.cohorts import Cohort, NotThere, find, freeze, previewed, rerun, rows_of
+from batch.compact import compact
+from batch.manifests import VERSION, Manifest, Span, path_of
 from batch.publish import publish
 from batch.selection import parsed, selected
 from batch.storage import Storage
@@ -88,40 +88,6 @@ def batch_of_vitals(storage: Storage, first: int, until: int, patients: int = 60
     land(storage, VITALS_TABLE, f"b{first:012d}", rows, spans)
 
 
-def merged(storage: Storage, table: Table) -> int:
-    """Make one file of each partition's, as a compaction does; how many files went."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folders: dict[str, list[str]] = {}
-    for entry in storage.entries(table.path):
-        folders.setdefault(os.path.dirname(entry.path), []).append(entry.path)
-    went = 0
-    for folder, paths in folders.items():
-        if len(paths) < 2:
-            continue
-        tables = [pq.read_table(io.BytesIO(storage.read(path))) for path in reversed(paths)]
-        sink = io.BytesIO()
-        pq.write_table(pa.concat_tables(tables), sink)
-        storage.write(f"{folder}/_merged", sink.getvalue())
-        for path in paths[1:]:
-            storage.remove(path)
-        storage.replace(f"{folder}/_merged", paths[0])
-        rows = sum(one.num_rows for one in tables)
-        manifest = Manifest(
-            version=VERSION,
-            kind="compaction",
-            name=f"c{len(storage.uri('')) + went}-{hash(folder) % 10**8}",
-            made_ms=START_MS,
-            code="test",
-            files=(File(table=table.name, path=paths[0], rows=rows, size=len(sink.getvalue())),),
-            replaces=tuple(paths[1:]),
-        )
-        storage.write(path_of(manifest.name), manifest.encoded())
-        went += len(paths) - 1
-    return went
-
-
 @pytest.fixture
 def ward(lake: Storage) -> Storage:
     """A lake of two batches of 60 patients in three wards."""
@@ -141,6 +107,10 @@ def frozen(storage: Storage, sql: str = QUERY, name: str = "saturation") -> Any:
         engine="duckdb",
         by_sql=selected,
     )
+
+
+def again(storage: Storage, made: Cohort) -> dict[str, Any]:
+    return rerun(storage, made, parsed(made.query), selected)
 
 
 def test_the_same_query_over_the_same_data_is_the_same_cohort(ward: Storage) -> None:
@@ -163,10 +133,10 @@ def test_rows_that_came_later_and_merged_files_change_nothing(ward: Storage) -> 
         ward, "select patient, avg(value) as mean, min(event_ms) as first_ms from vitals group by patient"
     )
     batch_of_vitals(ward, 12, 20, patients=80)
-    assert merged(ward, VITALS_TABLE) > 0
+    assert compact(ward, tables=(VITALS_TABLE.name,), grace_s=0).files > 10
     batch_of_vitals(ward, 20, 22)
-    assert rerun(ward, rows, selected)["exact"]
-    found = rerun(ward, means, selected)
+    assert again(ward, rows)["exact"]
+    found = again(ward, means)
     assert found["same"], found
     assert found["rows_now"] == 60
 
@@ -183,12 +153,12 @@ def test_a_derived_table_is_read_as_it_stood(ward: Storage) -> None:
     sql = "select patient, value as lactate from clinical where name = 'lactate'"
     made, _ = frozen(ward, sql, "lactate")
     land(ward, CLINICAL, "clinical-three", facts(40, 50))
-    assert rerun(ward, made, selected)["exact"]
+    assert again(ward, made)["exact"]
     assert frozen(ward, sql)[0].patients == 50
-    assert merged(ward, CLINICAL) == 2
-    found = rerun(ward, made, selected)
+    ward.remove(next(entry.path for entry in ward.entries(CLINICAL.path) if "clinical-one" in entry.path))
+    found = again(ward, made)
     assert not found["same"]
-    assert "merged rows of then with later ones" in found["why"]
+    assert "is gone or another" in found["why"]
 
 
 def test_rows_that_retention_took_are_missed_and_told(ward: Storage) -> None:
@@ -198,7 +168,7 @@ def test_rows_that_retention_took_are_missed_and_told(ward: Storage) -> None:
         ward.remove(path)
     manifest = Manifest(version=VERSION, kind="retention", name="r1", made_ms=START_MS, code="t", replaces=tuple(gone))
     ward.write(path_of("r1"), manifest.encoded())
-    found = rerun(ward, made, selected)
+    found = again(ward, made)
     assert not found["same"]
     assert "retention" in found["why"]
 
@@ -403,4 +373,4 @@ def test_without_alerts_a_query_of_them_gives_no_rows_and_no_error(ward: Storage
     assert list(ward.entries(ALERTS_TABLE.path)) == []
     made, _ = frozen(ward, "select patient, condition from alerts", "nobody")
     assert (made.rows, made.patients) == (0, 0)
-    assert rerun(ward, made, selected)["exact"]
+    assert again(ward, made)["exact"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from batch.asked import NoTable
 from batch.cohorts import cohort_id
 from batch.lineage import NotThere as NoId
 from batch.selection import digest, normal, parsed
@@ -50,13 +51,11 @@ def test_the_id_follows_from_query_data_and_code_and_from_nothing_else() -> None
         ("drop table vitals", "bad_sql"),
         ("select patient from vitals; select 2", "bad_sql"),
         ("copy (select patient from vitals) to '/tmp/x'", "bad_sql"),
-        ("select patient from records", "closed_table"),
-        ("select patient from access", "closed_table"),
+        ("select patient from ward.vitals", "closed_table"),
         ("select patient from vitals where event_ms < epoch_ms(now())", "volatile_sql"),
         ("select patient from vitals where date = current_date", "volatile_sql"),
         ("select patient from vitals order by random() limit 5", "volatile_sql"),
         ("select patient from vitals tablesample 10%", "volatile_sql"),
-        ("select patient from '/etc/passwd'", "no_table"),
         ("select patient from read_csv('/etc/passwd')", "bad_sql"),
     ],
 )
@@ -64,6 +63,12 @@ def test_only_a_repeatable_select_over_deidentified_tables_is_taken(sql: str, re
     with pytest.raises(Poison) as wrong:
         parsed(sql)
     assert wrong.value.reason == reason
+
+
+@pytest.mark.parametrize("table", ["records", "access", "dead_letters", "nothing", "'/etc/passwd'"])
+def test_other_tables_are_not_there_for_a_cohort(table: str) -> None:
+    with pytest.raises(NoTable, match="no table"):
+        parsed(" ".join(("select patient from", table)))
 
 
 def test_tables_inside_joins_and_subqueries_are_seen() -> None:
