@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contracts.errors import Transient
 from infra import site as sites
-from infra.processes import PROCESSES, Process
+from infra.processes import PROCESSES, READ_BY, Process
 from infra.site import Site
 from infra.supervisor import MARK, Seen, living
 
@@ -105,10 +105,7 @@ class Ascent:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > KEEP_LOG_BYTES:
             shutil.move(log, log.with_suffix(".log.1"))
-        environ = child_environment(self.stack.state)
-        if not process.is_server:
-            environ |= {name: value for name, value in os.environ.items() if name.startswith("WARD_")}
-            environ |= self.site.settings() | dict(process.environ)
+        environ = child_environment(self.stack.state) | settings_of(process, self.site, os.environ)
         argv = process.command(self.site)
         spec = {
             "argv": argv,
@@ -151,6 +148,15 @@ class Ascent:
                 f"{process.name} is not ready after {waited:.0f} s: {why}\n"
                 f"--- end of {self.site.log(process.name)}\n{self.stack.tail(process.name)}"
             )
+
+
+def settings_of(process: Process, site: Site, environ: Mapping[str, str]) -> dict[str, str]:
+    """The WARD_* variables of one of our own processes: the topology's before the caller's; none for a server."""
+    if process.is_server:
+        return {}
+    ours = {name: value for name, value in environ.items() if name.startswith("WARD_")} | site.settings()
+    mine = {name: value for name, value in ours.items() if process.name in READ_BY.get(name, (process.name,))}
+    return mine | dict(process.environ)
 
 
 def child_environment(state: Path) -> dict[str, str]:

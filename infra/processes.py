@@ -237,6 +237,8 @@ PROCESSES: Final[tuple[Process, ...]] = (
 BY_NAME: Final[Mapping[str, Process]] = {process.name: process for process in PROCESSES}
 PORTS: Final = tuple(port for process in PROCESSES for port in process.ports)
 PREFERRED_PORTS: Final = {"feed": 8800}
+READ_BY: Final[Mapping[str, tuple[str, ...]]] = {"WARD_SCRAPE": ("sink",), "WARD_JAVA_HOME": ("lake", "hive")}
+"""Settings that only these processes get: for all others a new value would be no reason to start again."""
 
 
 def chosen(

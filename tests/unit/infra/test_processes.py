@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import Misconfigured
 from contracts.topology import STEPS
+from infra.ascent import settings_of
 from infra.fetch.everything import ITEMS
 from infra.launch import grafana, hdfs, influx, kafka
-from infra.processes import BY_NAME, PORTS, PROCESSES, chosen, with_dependents
+from infra.processes import BY_NAME, PORTS, PROCESSES, READ_BY, chosen, with_dependents
 from infra.site import LOOPBACK, Site, free_ports
 from infra.stack import _waves
 
@@ -70,6 +72,19 @@ def test_the_archive_gives_way_to_alarms_and_starts_after_them() -> None:
         assert (process.nice > 0) == (process.name in ("lake", "hive"))
         if process.nice:
             assert names.index(process.name) > max(names.index(live) for live in ("simulator", "feed", "sink"))
+
+
+def test_what_only_one_process_reads_restarts_no_other(site: Site) -> None:
+    left_out = replace(site, left_out=frozenset({"lake"}))
+    moved = {
+        process.name
+        for process in PROCESSES
+        if settings_of(process, site, {}) != settings_of(process, left_out, {"WARD_JAVA_HOME": "/elsewhere"})
+    }
+    assert moved == {"sink"}
+    assert READ_BY.keys() <= site.settings().keys()
+    assert settings_of(BY_NAME["kafka"], site, {"WARD_BEDS": "9"}) == {}
+    assert settings_of(BY_NAME["simulator"], site, {"WARD_BEDS": "9"})["WARD_BEDS"] == "9"
 
 
 def test_every_module_of_ours_exists(site: Site) -> None:
