@@ -6,8 +6,10 @@ own; messages are msgpack behind four bytes of length. What decoders print goes 
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,13 +19,16 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from contracts.errors import Poison
+from contracts.errors import Poison, Transient
 from contracts.pseudonyms import Pseudonyms
 from models.imaging.headers import Told
 
 SECONDS: Final = 20.0
+"""Of CPU for one file: a busy machine makes no good file bad."""
+PATIENCE: Final = 10
+"""So many times that by the clock: for what hangs without computing."""
 MEMORY_BYTES: Final = 3 * 1024**3
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 300.0
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -32,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     key: bytes | None
     sizes: tuple[int, ...]
     memory_bytes: int
+    seconds: float
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -110,7 +116,10 @@ def examined(content: bytes, names: Pseudonyms | None, sizes: tuple[int, ...]) -
 
 
 class Guarded:
-    """A child that reads files, one at a time; started when first asked, again after it was lost."""
+    """A child that reads files, one at a time; started when first asked, again after it was lost.
+
+    ``seconds`` are of CPU for one file, ten times as many by the clock; ``memory_bytes`` is its address space.
+    """
 
     def __init__(
         self,
@@ -120,26 +129,30 @@ class Guarded:
         seconds: float = SECONDS,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        self._order = Order(key, sizes, memory_bytes)
+        self._order = Order(key, sizes, memory_bytes, seconds)
         self._seconds = seconds
         self._child: subprocess.Popen[bytes] | None = None
 
     def examine(self, content: bytes, deidentified: bool = False) -> Examined:
-        """As ``examined``. Raises Poison, also ``timeout`` and ``crashed`` for files that took the child with them."""
-        fresh = self._child is None or self._child.poll() is not None
-        child = self._started() if fresh else self._child
-        assert child is not None  # noqa: S101
+        """As ``examined``. Raises Poison, also ``timeout`` and ``crashed`` for files that took the child with them.
+
+        Raises Transient when no child can be started.
+        """
+        gone = self._child is None or self._child.poll() is not None
+        child = self._started() if gone or self._child is None else self._child
         assert child.stdin is not None  # noqa: S101
         assert child.stdout is not None  # noqa: S101
         try:
             _send(child.stdin, Task(content, deidentified))
-            raw = _received(child.stdout, self._seconds + (START_SECONDS if fresh else 0.0))
+            raw = _received(child.stdout, self._seconds * PATIENCE)
         except TimeoutError:
             self.close()
-            raise Poison("timeout", f"reading it took more than {self._seconds:g} s") from None
+            raise Poison("timeout", f"reading it took more than {self._seconds * PATIENCE:g} s") from None
         except (EOFError, BrokenPipeError):
             code = child.wait()
             self.close()
+            if code == -signal.SIGPROF:
+                raise Poison("timeout", f"reading it took more than {self._seconds:g} s of CPU") from None
             raise Poison("crashed", f"the reading process ended with {code}") from None
         answer: Answer = msgspec.msgpack.decode(raw, type=Answer)
         if isinstance(answer, Refused):
@@ -178,7 +191,13 @@ class Guarded:
             env={"PYTHONPATH": str(top), "PYTHONDONTWRITEBYTECODE": "1"} | lean,
         )
         assert self._child.stdin is not None  # noqa: S101
-        _send(self._child.stdin, self._order)
+        assert self._child.stdout is not None  # noqa: S101
+        try:
+            _send(self._child.stdin, self._order)
+            _received(self._child.stdout, START_SECONDS)
+        except (TimeoutError, EOFError, BrokenPipeError) as wrong:
+            self.close()
+            raise Transient("the process that reads images does not start") from wrong
         return self._child
 
 
@@ -222,23 +241,33 @@ def _serve() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     order = msgspec.msgpack.decode(_taken(sys.stdin.buffer) or b"", type=Order)
+    _prepare()
     _confine(order.memory_bytes)
+    _send(answers, "ready")
     names = Pseudonyms(order.key) if order.key else None
     while (raw := _taken(sys.stdin.buffer)) is not None:
         task = msgspec.msgpack.decode(raw, type=Task)
         answer: Answer
+        signal.setitimer(signal.ITIMER_PROF, order.seconds)  # nobody handles its signal: it ends us
         try:
             answer = Read(examined(task.content, None if task.deidentified else names, order.sizes))
         except Poison as poison:
             answer = Refused(poison.reason, poison.detail)
         except MemoryError:
             answer = Refused("too_large", "reading it takes more memory than it may have")
+        signal.setitimer(signal.ITIMER_PROF, 0)
         _send(answers, answer)
 
 
 def _taken(pipe: IO[bytes]) -> bytes | None:
     head = pipe.read(4)
     return pipe.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+
+
+def _prepare() -> None:
+    """Import what reading takes, so that no file pays for it."""
+    for name in ("PIL.ImageOps", "pydicom.pixels", "models.imaging.dicom", "models.imaging.pictures"):
+        importlib.import_module(name)
 
 
 def _confine(memory_bytes: int) -> None:

@@ -21,10 +21,15 @@ def pseudonyms(settings: Settings) -> Pseudonyms:
 
     Raises as ``key``, and Misconfigured where neither a file nor a state folder is named.
     """
+    return Pseudonyms(key(place(settings)))
+
+
+def place(settings: Settings) -> Path:
+    """Where the key of this ward lies or will lie. Raises Misconfigured where neither file nor folder is named."""
     if settings.pseudonym_key_file:
-        return Pseudonyms(key(Path(settings.pseudonym_key_file).expanduser()))
+        return Path(settings.pseudonym_key_file).expanduser()
     if settings.state_dir:
-        return Pseudonyms(key(Path(settings.state_dir).expanduser() / NAME))
+        return Path(settings.state_dir).expanduser() / NAME
     raise Misconfigured("no key for pseudonyms: set WARD_PSEUDONYM_KEY_FILE, or WARD_STATE_DIR to keep one there")
 
 

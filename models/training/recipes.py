@@ -93,6 +93,11 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "how likely instability in 4 hours and death in hospital are",
         ADULTS,
     ),
+    "image_backbone": Recipe(
+        "models.training.backbone",
+        "models.training.backbone_evaluation",
+        "an image as 1,280 numbers, for other models to start from",
+    ),
 }
 EXTRA: Final = ("tensorflow", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow")
 

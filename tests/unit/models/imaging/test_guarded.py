@@ -58,14 +58,22 @@ def test_a_file_that_kills_the_child_is_one_bad_file(reader: Guarded) -> None:
 
 def test_a_child_that_hangs_is_ended_in_time() -> None:
     with Guarded(KEY, (8,), seconds=0.5) as reader:
+        reader._seconds = 0.05
         reader.examine(made.dicom())
         assert reader._child is not None
         stopped = reader._child.pid
         os.kill(stopped, signal.SIGSTOP)
         with pytest.raises(Poison, match=r"timeout.*0\.5 s"):
             reader.examine(made.dicom())
+        reader._seconds = 5
         assert reader.examine(made.dicom()).rows == 40
         assert reader._child.pid != stopped
+
+
+def test_a_file_that_computes_too_long_is_ended_by_its_own_time() -> None:
+    large = made.picture(np.tile(np.arange(256, dtype=np.uint8), (5000, 20)), "png")
+    with Guarded(KEY, (8,), seconds=0.1) as reader, pytest.raises(Poison, match=r"timeout.*0\.1 s of CPU"):
+        reader.examine(large)
 
 
 def test_a_file_that_takes_too_much_memory_is_one_bad_file() -> None:
