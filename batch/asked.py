@@ -79,10 +79,10 @@ def by_spark(plan: str, role: str) -> Asked:
             local |= {part.strip().lower() for part in found[1].split(",")}
         elif node == "SubqueryAlias":
             local.add(rest.strip().lower())
-    looks = _top(parsed).startswith(_LOOKS)
-    tables = () if looks else tuple(sorted({known(name, role) for name in names if not _is_local(name, local)}))
+    tables = tuple(sorted({known(name, role) for name in names if not _is_local(name, local)}))
     failed = _FAILED.match(analysed)
-    return Asked(tables, bad_sql(failed) if failed and "Exception" in analysed[:120] else None)
+    looks = _top(parsed).startswith(_LOOKS)  # at names and types, which are no secret
+    return Asked(() if looks else tables, bad_sql(failed) if failed and "Exception" in analysed[:120] else None)
 
 
 def by_duckdb(tree: Any, role: str) -> Asked:

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from batch.storage import Storage
 from batch.tables import FRESH, Keeper
@@ -61,11 +62,8 @@ def options(settings: Settings) -> dict[str, str]:
     host, port = address(settings)
     place = home(settings)
     derby = f"-Dderby.stream.error.file={place / 'derby.log'} -Dderby.system.home={place}"
-    url = settings.metastore_url or f"jdbc:derby:;databaseName={place / 'metastore'};create=true"
-    driver = "org.postgresql.Driver" if url.startswith("jdbc:postgresql:") else "org.apache.derby.jdbc.EmbeddedDriver"
     hive = {
-        "javax.jdo.option.ConnectionURL": url,
-        "javax.jdo.option.ConnectionDriverName": driver,
+        **metastore(settings, place),
         "datanucleus.schema.autoCreateAll": "true",
         "hive.metastore.schema.verification": "false",
         "hive.server2.thrift.bind.host": host,
@@ -77,9 +75,11 @@ def options(settings: Settings) -> dict[str, str]:
         "hive.exec.local.scratchdir": str(place / "local"),
         "hive.downloaded.resources.dir": str(place / "resources"),
     }
+    drivers = sorted(str(jar) for jar in Path(settings.cache_dir or "").glob("jars/spark/postgresql-*.jar"))
     return {
         **{f"spark.hadoop.{name}": value for name, value in hive.items()},
         **FRESH,
+        "spark.driver.extraClassPath": ":".join(drivers),
         "spark.driver.extraJavaOptions": f"{common(settings)['spark.driver.extraJavaOptions']} {derby}",
         "spark.sql.warehouse.dir": f"file://{place / 'warehouse'}",
         # our functions are imported by Python workers, whose path is not ours
@@ -90,6 +90,32 @@ def options(settings: Settings) -> dict[str, str]:
         "spark.driver.maxResultSize": "128m",
         "spark.hadoop.ipc.client.connect.max.retries": "3",
         "spark.sql.thriftServer.queryTimeout": str(QUERY_LIMIT_S),
+    }
+
+
+def metastore(settings: Settings, place: Path) -> dict[str, str]:
+    """Where Hive's metastore is: an embedded Derby below ``place``, or the database of WARD_METASTORE_URL.
+
+    User and password of ``jdbc:postgresql://host/name?user=…&password=…`` go into settings of their own, which Spark
+    shows to nobody. Raises Misconfigured for another kind of database.
+    """
+    url = settings.metastore_url
+    if url is None:
+        url = f"jdbc:derby:;databaseName={place / 'metastore'};create=true"
+        return {
+            "javax.jdo.option.ConnectionURL": url,
+            "javax.jdo.option.ConnectionDriverName": "org.apache.derby.jdbc.EmbeddedDriver",
+        }
+    if not url.startswith("jdbc:postgresql://"):
+        raise Misconfigured("WARD_METASTORE_URL is jdbc:postgresql://host:port/name?user=...&password=...")
+    bare, _, asked = url.partition("?")
+    given = dict(parse_qsl(asked))
+    names = {"user": "UserName", "password": "Password"}
+    said = {f"javax.jdo.option.Connection{name}": given.pop(key) for key, name in names.items() if key in given}
+    return {
+        "javax.jdo.option.ConnectionURL": f"{bare}?{urlencode(given)}" if given else bare,
+        "javax.jdo.option.ConnectionDriverName": "org.postgresql.Driver",
+        **said,
     }
 
 
@@ -150,7 +176,7 @@ def _quiet(jvm: Any) -> None:
     configurator = jvm.org.apache.logging.log4j.core.config.Configurator
     for name in ("org.apache.thrift", "org.apache.spark.sql.hive.thriftserver", "org.apache.hive.service"):
         configurator.setLevel(name, level.OFF)
-    for name in ("org.apache.hadoop.hive", "DataNucleus", "org.apache.spark.sql"):
+    for name in ("org.apache.hadoop.hive", "hive", "DataNucleus", "org.apache.spark.sql"):
         configurator.setLevel(name, level.ERROR)
 
 

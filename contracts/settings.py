@@ -11,7 +11,7 @@ import msgspec
 from contracts.errors import Misconfigured
 
 PREFIX: Final = "WARD_"
-SECRETS: Final = ("influx_token", "grafana_token")
+SECRETS: Final = ("influx_token", "grafana_token", "metastore_url")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
