@@ -29,7 +29,9 @@ MOSTLY: Final = 0.9
 EARLIEST_MS: Final = 631_152_000_000
 LATEST_MS: Final = 4_102_444_800_000
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RANGE: Final = re.compile(rf"\s*({_NUMBER})\s*(?:-|–|to|\.\.)\s*({_NUMBER})\s*")
+_NO_CODE: Final = r"(?!0\d)"
+"""``002-1039`` is no range but somebody's number."""
+_RANGE: Final = re.compile(rf"\s*{_NO_CODE}({_NUMBER})\s*(?:-|–|to|\.\.)\s*{_NO_CODE}({_NUMBER})\s*")
 _BOUND: Final = re.compile(rf"\s*(<=?|>=?|≤|≥)\s*({_NUMBER})\s*|\s*({_NUMBER})\s*\+\s*")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 

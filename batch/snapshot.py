@@ -104,7 +104,7 @@ def read_with(storage: Storage, snapshot: Snapshot, read: Any) -> Any:
             found = read({table: [part.path for part in parts] for table, parts in files.items()})
         except (OSError, WardError) as gone:
             failure = gone
-        if any(_now(storage, held) != files[held.table] for held in snapshot.tables):
+        if any(_moved(storage, table, parts) for table, parts in files.items()):
             continue
         if isinstance(failure, OSError):
             raise Transient(f"HDFS does not give the files of the tables: {failure}") from failure
@@ -112,6 +112,12 @@ def read_with(storage: Storage, snapshot: Snapshot, read: Any) -> Any:
             raise failure
         return found
     raise Transient("the tables' files change faster than they can be read; try again")
+
+
+def _moved(storage: Storage, table: str, parts: Sequence[Part]) -> bool:
+    """Whether a file is no longer what it was; files that came since do not count."""
+    standing = {entry.path: entry.size for entry in storage.entries(ALL[table].path)}
+    return any(standing.get(part.path) != part.size for part in parts)
 
 
 def _now(storage: Storage, held: Held) -> list[Part]:
