@@ -121,6 +121,25 @@ def sink(
     raise typer.Exit(points.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench policy · ward bench policy --source mimic --beds 1 --json")
+def policy(
+    source: Annotated[str, typer.Option(help="eicu, challenge2012, mimic (of WARD_DATA_DIR) or samples.")] = "eicu",
+    beds: Annotated[int, typer.Option(min=1, max=200, help="Stays.")] = 20,
+    hours: Annotated[float, typer.Option(min=0.01, max=48, help="The first hours of each.")] = 24.0,
+    sampled: Annotated[int, typer.Option(min=0, max=200, help="Policies that the core decides too, over 2 stays.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """217 alarm policies over a day of real recordings at once, and whether the core tells the same one by one."""
+    import os
+
+    from contracts.settings import Settings
+    from infra.bench import policy as sweep
+
+    report = sweep.measure(source, Settings.from_env(os.environ).data_dir, beds, hours, sampled, say)
+    _print(report, sweep.lines(report), as_json)
+    raise typer.Exit(sweep.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())

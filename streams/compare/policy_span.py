@@ -6,11 +6,10 @@ Wards do not touch one another, so each process takes wards of its own, and what
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -108,11 +107,10 @@ def shares_of_topic(policies: Sequence[Policy], bootstrap: str, span: Span, proc
 
 def shares_of_recordings(policies: Sequence[Policy], recordings: Recordings) -> list[Share]:
     """A share a ward."""
-    wards = -(-recordings.beds // WARD_BEDS)
-    return [Share(tuple(policies), recordings=recordings, ward=n) for n in range(wards)]
+    return [Share(tuple(policies), recordings=recordings, ward=n) for n in range(_wards(recordings))]
 
 
-def weighed(shares: Sequence[Share], say: object = None) -> Weight:
+def weighed(shares: Sequence[Share], say: Callable[[str], None]) -> Weight:
     """All shares, in two processes where there is more than one. Raises what a share raises."""
     if len(shares) == 1:
         return weigh(shares[0])
@@ -123,8 +121,7 @@ def weighed(shares: Sequence[Share], say: object = None) -> Weight:
                 whole = done.result()
             else:
                 whole.add(done.result())
-            if callable(say):
-                say(f"{whole.readings} readings of {len(whole.heard_s)} beds weighed")
+            say(f"{whole.readings} readings of {len(whole.heard_s)} beds weighed")
     if whole is None:
         raise Misconfigured("nothing to weigh")
     return whole
@@ -134,7 +131,7 @@ def weigh(share: Share) -> Weight:
     """One share: watched by the core once, then decided under every policy."""
     began, cpu = perf_counter(), process_time()
     family = Family(share.policies)
-    notes, seen = witnessed(*_records(share), family, share.unacknowledged)
+    notes, seen = witnessed(*share_records(share), family, share.unacknowledged)
     watched = perf_counter()
     event_ms = int(share.event_s * 1000)
     scales = Scales(len(family.policies), seen.first_ms or 0, share.known, event_ms, event_ms)
@@ -171,7 +168,8 @@ def _others(seen: Decided) -> Counter[str]:
     return Counter(alert.episode.condition for alert in raised if alert.category is not Category.ADVISORY)
 
 
-def _records(share: Share) -> tuple[Iterable[LogRecord], Span]:
+def share_records(share: Share) -> tuple[Iterable[LogRecord], Span]:
+    """What there is to decide, and how it lies in its log."""
     if share.span is not None and share.bootstrap is not None:
         return records(share.bootstrap, share.span), share.span
     if share.case is not None:
@@ -205,11 +203,11 @@ def _played(recordings: Recordings, ward: int) -> tuple[Iterable[LogRecord], Spa
 
 def _log_of(recordings: Recordings, ward: int, name: str, partition: int) -> Iterator[LogRecord]:
     """The ward's log: each second its frame and a tick of the clock. The player is a process of its own."""
-    beds = min(WARD_BEDS, recordings.beds - ward * WARD_BEDS)
+    first, end = (recordings.beds * n // _wards(recordings) for n in (ward, ward + 1))
     asked = {
         "--ward": name,
-        "--beds": beds,
-        "--skip": ward * WARD_BEDS,
+        "--beds": end - first,
+        "--skip": first,
         "--hours": recordings.hours,
         "--between": recordings.between,
         "--start-ms": START_MS,
@@ -237,6 +235,11 @@ class _When(msgspec.Struct):
 _WHEN: Final = msgspec.json.Decoder(_When)
 
 
+def _wards(recordings: Recordings) -> int:
+    """So many that no ward has more than ``WARD_BEDS``, and each process has one."""
+    return min(recordings.beds, max(PROCESSES, -(-recordings.beds // WARD_BEDS)))
+
+
 def _time_of(line: bytes) -> int:
     return _WHEN.decode(line).at_ms
 
@@ -245,8 +248,3 @@ def _tick(at_ms: int) -> bytes:
     return codec.encode(
         VitalsFrame(version=SCHEMA_VERSION, ward=CLOCK_KEY, gateway=CLOCK_KEY, seq=0, at_ms=at_ms + _TICK_MS)
     )
-
-
-def cores() -> int:
-    """How many processors this machine has for us."""
-    return len(os.sched_getaffinity(0))

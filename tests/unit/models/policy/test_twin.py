@@ -7,14 +7,22 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.errors import Misconfigured, Poison
 from contracts.records import ActionKind, AlertAction, BedReadings, Priority, Quality, Reading, Source, Vital
 from contracts.records import VitalsFrame as Frame
 from contracts.topology import CLOCK_KEY
+from models.policy.decided import decided
+from models.policy.family import Family
+from models.policy.witness import WitnessCore
+from models.ward.core import WardCore
 from models.ward.policy import Limits, LimitsOverride, Override, Policy, load_policy
-from tests.unit.models.policy.agreement import Log, agree
+from producers.archive import load
+from producers.recordings import Playback
+from tests.unit.models.policy.agreement import Log, agree, played
 
 DEEP = os.environ.get("WARDSTREAM_TEST_DEPTH", "") == "deep"
 T0 = 1_767_340_800_000
@@ -145,8 +153,67 @@ def an_action(what: str, number: int, at_ms: int, **more: Any) -> AlertAction:
     )
 
 
-@settings(max_examples=2000 if DEEP else 60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000 if DEEP else 30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(20, 200), st.sampled_from([0.0, 0.1, 0.3, 1.0]))
 def test_the_twin_tells_what_the_core_tells_under_every_policy(seed: int, seconds: int, quirky: float) -> None:
     random = Random(seed)
     agree([BASE, *(a_policy(random) for _ in range(4))], a_log(random, seconds, quirky))
+
+
+def test_the_twin_agrees_over_real_recordings() -> None:
+    """Two stays of the samples, forty recorded seconds a second, under 31 policies."""
+    random = Random(30)
+    stays = [stay for name in ("mimic-03", "eicu-01") for stay in load("samples", stay=name)]
+    playback = Playback(stays, start_ms=T0, ward="W1", beds=2, speed=40.0)
+    log: list[tuple[Frame, int]] = []
+    for second in range(450):
+        log += [(frame, frame.at_ms + 200) for frame in playback.tick() or ()]
+        at_ms = T0 + second * 1000
+        log.append((Frame(version=1, ward=CLOCK_KEY, gateway=CLOCK_KEY, seq=0, at_ms=at_ms), at_ms + 500))
+    assert agree([BASE, *(a_policy(random) for _ in range(30))], log) > 50
+
+
+def test_limits_of_a_patient_and_edges_of_delays_agree() -> None:
+    """Delays of nothing, of one sample, and to the millisecond."""
+    log = a_log(Random(4), 150, 0.0)
+    tried = [BASE]
+    for delay_s in (0.0, 0.999, 1.0, 1.001, 2.0, 600.0):
+        limits = {
+            vital: msgspec.structs.replace(one, delay_s=delay_s, extreme_delay_s=delay_s, hysteresis=0.0)
+            for vital, one in BASE.limits.items()
+        }
+        tried.append(msgspec.structs.replace(BASE, name=f"{delay_s}", limits=limits))
+    assert agree(tried, log) > 50
+
+
+def test_an_acknowledgement_is_refused_unless_it_is_left_out() -> None:
+    log = a_log(Random(5), 60, 0.0)
+    acted = msgspec.structs.replace(log[-1][0], ward="W1", gateway="a", actions=(an_action("acknowledge", 1, T0),))
+    core = WitnessCore(Family([BASE]))
+    played(core, [*log, (acted, log[-1][1])])
+    with pytest.raises(Poison, match=r"acknowledge of an alarm \(1 times\)"):
+        list(decided(core.notes))
+    left_out = WitnessCore(Family([BASE]), unacknowledged=True)
+    played(left_out, [*log, (acted, log[-1][1])])
+    assert list(decided(left_out.notes))
+    assert left_out.notes.unacknowledged == 1
+
+
+def test_policies_that_differ_elsewhere_are_no_family() -> None:
+    other = msgspec.structs.replace(BASE, news2=msgspec.structs.replace(BASE.news2, delay_s=1.0))
+    with pytest.raises(Misconfigured, match="more than limits"):
+        Family([BASE, other])
+    with pytest.raises(Misconfigured, match="0 policies"):
+        Family([])
+
+
+def test_other_alarms_are_those_that_the_core_raises() -> None:
+    """Watching changes nothing for what no limit raises."""
+    log = a_log(Random(6), 150, 0.1)
+    others = [t for t in played(WitnessCore(Family([BASE])), log) if t.vital is not None or t.condition != "news2"]
+    bare = msgspec.structs.replace(BASE, limits={})
+    assert [(t.condition, t.event, t.at_ms, t.state) for t in others] == [
+        (t.condition, t.event, t.at_ms, t.state)
+        for t in played(WardCore(bare), log)
+        if t.vital is not None or t.condition != "news2"
+    ]
