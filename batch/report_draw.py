@@ -178,7 +178,7 @@ def _label(figure: Figure, axes: Axes, title: str, unit: str) -> None:
 def _aside(figure: Figure, axes: Axes, words: Sequence[str]) -> None:
     top = axes.get_position().y1 - 0.007
     for n, line in enumerate(words):
-        look.write(figure, 0.845, top - 0.0102 * n, line, size=7 if not n else 6, weight="bold" if not n else "normal")
+        look.write(figure, 0.85, top - 0.0102 * n, line, size=7 if not n else 6, weight="bold" if not n else "normal")
 
 
 # -- scores, alarms --------------------------------------------------------------------------------------------------

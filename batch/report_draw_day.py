@@ -138,7 +138,7 @@ def _whole(axes: Axes, beds: Sequence[BedRow], size: float) -> None:
     for n, bed in enumerate(beds):
         axes.barh(n, min(bed.heard, 1), 0.7, facecolor="white", edgecolor=tokens["edge"], linewidth=0.5)
         axes.barh(n, min(bed.whole, 1), 0.7, facecolor=tokens["edge"], linewidth=0)
-        axes.text(1.32, n, f"{bed.whole:.0%}", fontsize=size, ha="right", va="center")
+        axes.text(1.32, n, f"{bed.whole:.{0 if bed.whole >= 0.1 else 1}%}", fontsize=size, ha="right", va="center")
 
 
 def _flood(figure: Figure, page: DayPage, zone: tzinfo, top: float) -> float:
@@ -269,7 +269,7 @@ def _stood(alarm: Alarm, page: DayPage, zone: tzinfo) -> tuple[str, ...]:
         shown(alarm.start_ms, zone, "%H:%M:%S"),
         look.mark(alarm),
         look.plain(alarm.bed, 9),
-        look.plain(alarm.message, 26),
+        look.plain(alarm.message, 23),
         length_shown(alarm.stood_s(page.until_ms) * 1000),
         end,
     )

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from batch import trends
 from batch.burden import Alarm, alarms
 from batch.report_lake import Reader, between, chosen
-from batch.report_time import DAY_MS, utc_dates
+from batch.report_time import DAY_MS, HOUR_MS, utc_dates
 from contracts.lake import ALERTS_TABLE, FORECASTS_TABLE, OUTLOOKS, SCORES_TABLE, VITALS_TABLE
 from contracts.records import Vital
 from models.burden import SLOT_MS
 
 LOOK_BACK_MS: Final = DAY_MS
 """Alarms that stood at the start of a span were raised within so long before it."""
+HOLD_MS: Final = 4 * HOUR_MS
+"""No vital holds longer without being measured anew."""
 ALARM_COLUMNS: Final = (
     "event_ms",
     "alert_id",
@@ -102,7 +104,7 @@ def who_is_there(reader: Reader, dates: Sequence[str]) -> dict[str, set[tuple[st
 
 
 def readings(reader: Reader, wards: Sequence[str], patient: str, from_ms: int, to_ms: int) -> dict[Vital, Readings]:
-    """The readings of each vital that pages show."""
+    """The readings of each vital that pages show, with those of some hours before that may still hold."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -110,7 +112,7 @@ def readings(reader: Reader, wards: Sequence[str], patient: str, from_ms: int, t
         parts: defaultdict[Vital, list[tuple[trends.Times, trends.Values]]] = defaultdict(list)
         others: defaultdict[Vital, int] = defaultdict(int)
         for batch in batches:
-            mine = between(chosen(batch, patient=patient), from_ms, to_ms)
+            mine = between(chosen(batch, patient=patient), from_ms - HOLD_MS, to_ms)
             mine = mine.filter(pc.is_in(mine["vital"], pa.array(SHOWN)))
             for name in pc.unique(mine["vital"]).to_pylist():
                 vital, of = Vital(name), chosen(mine, vital=name)
@@ -124,7 +126,7 @@ def readings(reader: Reader, wards: Sequence[str], patient: str, from_ms: int, t
         }
 
     columns = ("event_ms", "patient", "vital", "value", "unit", "quality")
-    return reader.fold(VITALS_TABLE, utc_dates(from_ms, to_ms), wards, columns, use)
+    return reader.fold(VITALS_TABLE, utc_dates(from_ms - HOLD_MS, to_ms), wards, columns, use)
 
 
 def fine_of(batch: Any, vital: Vital, values: trends.Values) -> tuple[trends.Flags, trends.Flags]:

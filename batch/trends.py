@@ -26,6 +26,7 @@ POINTS: Final = 720
 """A trend is drawn with so many points at the most: more are not seen on paper."""
 USUAL: Final = 3
 """A vital is missing only after so many times its usual interval."""
+SOON_MS: Final = 10_000
 NOT_MEASURED: Final = (Quality.NO_SIGNAL, Quality.MEASURING)
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -122,17 +123,19 @@ def trend(
 ) -> Trend:
     """The vital over [from, to) out of readings that can be believed, in any order; of one moment the last one counts.
 
+    Readings of before the span are not drawn, but hold until they are missing.
     ``limits`` None: not known, so nothing is beyond them.
     """
     order = np.argsort(times, kind="stable")
     times, values = times[order], values[order]
+    before = times[times < from_ms]
     inside = (times >= from_ms) & (times < to_ms)
     times, values = times[inside], values[inside]
     if len(times):
         last_of = np.append(np.diff(times) > 0, True)
         times, values = times[last_of], values[last_of]
     after_ms = missing_after_ms(vital, times, policy)
-    gaps = gaps_of(times, from_ms, to_ms, after_ms)
+    gaps = gaps_of(times, from_ms, to_ms, after_ms, int(before[-1]) if len(before) else None)
     out = beyond(times, values, to_ms, after_ms, limits)
     return Trend(
         vital=vital,
@@ -151,13 +154,16 @@ def trend(
     )
 
 
-def gaps_of(times: Times, from_ms: int, to_ms: int, after_ms: int) -> tuple[tuple[int, int], ...]:
-    """Where nothing is known: from ``after_ms`` after a reading until the next, and before the first one."""
-    if not len(times):
-        return ((from_ms, to_ms),)
-    starts = np.concatenate(([from_ms], times + after_ms))
+def gaps_of(
+    times: Times, from_ms: int, to_ms: int, after_ms: int, before_ms: int | None = None
+) -> tuple[tuple[int, int], ...]:
+    """Where nothing is known: from ``after_ms`` after a reading until the next, and before the first one.
+
+    ``before_ms`` is the last reading before the span; without one, a first reading within seconds leaves no gap.
+    """
+    starts = np.concatenate(([from_ms if before_ms is None else max(from_ms, before_ms + after_ms)], times + after_ms))
     ends = np.concatenate((times, [to_ms]))
-    if times[0] - from_ms <= after_ms:
+    if before_ms is None and len(times) and times[0] - from_ms <= min(after_ms, SOON_MS):
         starts[0] = times[0]
     found = starts < ends
     return tuple((int(a), int(b)) for a, b in zip(starts[found], ends[found], strict=True))

@@ -46,7 +46,7 @@ def test_every_second_is_within_limits_beyond_them_or_in_a_gap(readings: list[tu
     for at_ms in range(500, 400_000, 1000):
         value = in_force(readings, at_ms, after_ms)
         gap = any(start <= at_ms < end for start, end in one.gaps)
-        first = readings and at_ms < min(s for s, _ in readings) * 1000 <= after_ms
+        first = readings and at_ms < min(s for s, _ in readings) * 1000 <= min(after_ms, 10_000)
         assert gap == (value is None and not first), at_ms
         sides = [out.side for out in one.beyond if out.from_ms <= at_ms < out.to_ms]
         wanted = [] if value is None or 90 <= value <= 120 else ["low" if value < 90 else "high"]
@@ -76,6 +76,12 @@ def test_one_reading_alone_is_a_point_a_gap_after_it_and_nothing_more() -> None:
     assert (one.at_ms, one.begins, one.last, one.readings) == ((100_000,), (True,), 80.0, 1)
     assert one.gaps == ((0, 100_000), (110_000, 400_000))
     assert one.missing_ms == 390_000
+
+
+def test_what_was_read_before_the_span_holds_into_it() -> None:
+    one = drawn(Vital.SYSTOLIC, [(-3500, 110), (300, 112)])
+    assert (one.gaps, one.readings, one.at_ms) == (((100_000, 300_000),), 1, (300_000,))
+    assert drawn(Vital.SYSTOLIC, [(300, 112)]).gaps == ((0, 300_000),)
 
 
 def test_nothing_read_is_one_gap() -> None:
