@@ -118,9 +118,13 @@ class Batches:
     def _fill(self, frame: Any, folder: str, start: Ends, end: Ends) -> tuple[Tally, tuple[Span, ...]]:
         from pyspark import StorageLevel
 
-        landed = landing.landed(frame.coalesce(landing.READERS)).persist(StorageLevel.MEMORY_AND_DISK)
+        moved = {topic for (topic, partition), until in end.items() if until != start.get((topic, partition))}
+        topics = [topic for topic in LANDED if topic.name in moved]
+        if not topics:
+            return Tally(), ()
+        landed = landing.landed(frame.coalesce(landing.READERS), topics).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            counted = landing.tally(landed)
+            counted = landing.tally(landed, topics)
             spans = offsets.spans(start, end, counted.records, counted.first)
             for span in spans:
                 if span.records < span.until - span.first:

@@ -74,7 +74,11 @@ class Lake:
             .option("failOnDataLoss", "false")  # what is gone is looked at, told and counted by the batch itself
             .load()
         )
-        every = {"availableNow": True} if once else {"processingTime": f"{self.settings.lake_trigger_s * 1000:.0f} milliseconds"}
+        every = (
+            {"availableNow": True}
+            if once
+            else {"processingTime": f"{self.settings.lake_trigger_s * 1000:.0f} milliseconds"}
+        )
         return (
             records.writeStream.foreachBatch(self.batches)
             .option("checkpointLocation", self.storage.uri(self.batches.checkpoint))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from batch import rows as shapes
 from batch.rows import Rows
-from batch.schemas import CORRUPT, json_ddl, required
-from contracts.lake import FROM, LANDED, RECORDS
-from contracts.topology import Topic
+from batch.schemas import CORRUPT, fields_ddl, json_ddl, required
+from contracts import records as r
+from contracts.lake import LANDED, RECORDS
+from contracts.topology import VITALS, Topic
 
 ROWS_A_TASK: Final = 400_000
 """Above this many rows of a table, two tasks write them, each partition still in one file."""
 READERS: Final = 2
 _RECORD: Final = re.compile(r"(?<![\w.])r(?=[.])")
-"""The parsed record, as the shapes call it."""
+"""The parsed record, as the shapes call it in what they say of a whole record."""
 _STRICT: Final = (
     "map('mode', 'PERMISSIVE', 'columnNameOfCorruptRecord', '_corrupt', 'allowNonNumericNumbers', 'false',"
     " 'allowSingleQuotes', 'false')"
@@ -39,9 +40,13 @@ class Tally:
     ingested_ms: tuple[int, int] | None = None
 
 
-def landed(batch: Any) -> Any:
-    """One row a record of ``batch`` (Kafka's columns with headers): the columns of ``records``, and for every table of
-    its topic an array of the rows that it becomes, ``t_<table>``; null in those of other topics."""
+def landed(batch: Any, topics: Iterable[Topic[Any]] = LANDED) -> Any:
+    """One row a record of ``batch`` (Kafka's columns with headers), which holds these ``topics``: the columns of
+    ``records``, the record of its topic parsed (``p_<topic>``; null in those of others, and where no schema fits), and
+    how many rows it becomes in each table of these topics (``n_<table>``)."""
+    from pyspark.sql import functions as sql
+
+    held = tuple(topics)
     kafka = batch.selectExpr(
         "topic",
         "`partition` as kafka_partition",
@@ -52,23 +57,34 @@ def landed(batch: Any) -> Any:
         "coalesce(headers, array()) as headers",
         "cast(value as string) as text",
     )
-    parsed = kafka.selectExpr("*", *(f"{_of(topic, _parse(topic))} as {_parsed(topic)}" for topic in LANDED))
-    judged = parsed.selectExpr("*", f"{_by_topic(_misfit)} as misfit")
-    filled = judged.selectExpr("*", *(f"{_array(one)} as {array_of(one)}" for one in shapes.FROM_TOPICS))
-    counted = filled.selectExpr("*", f"{_total()} as `rows`", f"{_by_topic(_corrupt)} as corrupt")
-    return counted.selectExpr(
+    parsed = kafka.selectExpr("*", *(f"{_of(topic, _parse(topic))} as {_parsed(topic)}" for topic in held))
+    if VITALS in held:
+        parsed = parsed.withColumn(_parsed(VITALS), sql.expr(_salvaged(_parsed(VITALS))))
+    judged = parsed.selectExpr("*", f"{_by_topic(held, _misfit)} as misfit")
+    sized = judged.selectExpr("*", *(f"{_sizes(one)} as {_sizes_of(one)}" for one in shapes_of(held)))
+    counted = sized.selectExpr("*", *(f"{_count(one)} as {count_of(one)}" for one in shapes_of(held)))
+    total = " + ".join(count_of(one) for one in shapes_of(held))
+    judged = counted.selectExpr("*", f"{total} as `rows`", f"{_by_topic(held, _corrupt)} as corrupt")
+    return judged.selectExpr(
         *(f"`{column.name}`" for column in RECORDS.columns[:-1]),
         "case when misfit is not null then misfit"
         " when `rows` = 0 and corrupt then 'wrong_type: a part that holds the rows' end as unreadable",
         "topic",
         f"{shapes.ingest_date()} as `date`",
-        *(array_of(one) for one in shapes.FROM_TOPICS),
+        *(f"case when misfit is null then {_parsed(topic)} end as {_parsed(topic)}" for topic in held),
+        *(name(one) for one in shapes_of(held) for name in (count_of, _sizes_of)),
     )
 
 
-def array_of(one: Rows) -> str:
-    """The column of ``landed`` with a table's rows."""
-    return f"t_{one.table.name}"
+def shapes_of(topics: Iterable[Topic[Any]]) -> tuple[Rows, ...]:
+    """The tables of these topics."""
+    names = {topic.name for topic in topics}
+    return tuple(one for one in shapes.FROM_TOPICS if _topic(one).name in names)
+
+
+def count_of(one: Rows) -> str:
+    """The column of ``landed`` with the number of a table's rows."""
+    return f"n_{one.table.name}"
 
 
 def records_of(batch: Any) -> Any:
@@ -79,42 +95,38 @@ def records_of(batch: Any) -> Any:
 
 def rows_of(batch: Any, one: Rows) -> Any:
     """The rows of one table, its partitions behind its columns, in the types that the contract gives them."""
-    from_kafka = ("kafka_partition", "kafka_offset", "ingest_ms")
-    exploded = batch.where(f"size({array_of(one)}) > 0").selectExpr(
-        *from_kafka, f"posexplode({array_of(one)}) as (`row`, own)"
+    kept = ["kafka_partition", "kafka_offset", "ingest_ms", "r"]
+    found = batch.where(f"{count_of(one)} > 0").selectExpr(
+        *kept[:-1], f"{_parsed(_topic(one))} as r", "0 as before", f"{_sizes_of(one)} as sizes"
     )
-    return exploded.selectExpr(
-        *(
-            f"`{column.name}`" if column.name in (*from_kafka, "row") else f"own.`{column.name}`"
-            for column in (*FROM, *one.own, *one.table.partitions)
-        )
-    )
+    for depth, level in enumerate(one.levels):
+        inner, sizes = [level.name, f"{level.name}_at"], "sizes" if level.sizes and not depth else level.sizes
+        found = found.selectExpr(*kept, "before", "sizes", f"posexplode({level.array}) as ({inner[1]}, {inner[0]})")
+        found = found.selectExpr(*kept, *inner, f"before + {level.before(sizes)} as before", "sizes")
+        kept += inner
+    return found.selectExpr(*one.select())
 
 
-def tally(batch: Any) -> Tally:
+def tally(batch: Any, topics: Iterable[Topic[Any]] = LANDED) -> Tally:
     """Count what ``landed`` holds."""
-    counts = [f"sum(coalesce(size({array_of(one)}), 0)) as {array_of(one)}" for one in shapes.FROM_TOPICS]
-    grouped = batch.selectExpr(
-        "topic",
-        "kafka_partition",
-        "kafka_offset",
-        "ingest_ms",
-        "substring_index(unreadable, ':', 1) as reason",
-        *(array_of(one) for one in shapes.FROM_TOPICS),
-    )
     from pyspark.sql import functions as sql
 
-    found = grouped.groupBy("topic", "kafka_partition", "reason").agg(
-        sql.expr("count(*) as records"),
-        sql.expr("min(kafka_offset) as first"),
-        sql.expr("min(ingest_ms) as oldest"),
-        sql.expr("max(ingest_ms) as newest"),
-        *(sql.expr(count) for count in counts),
+    held = shapes_of(topics)
+    found = (
+        batch.withColumn("reason", sql.expr("substring_index(unreadable, ':', 1)"))
+        .groupBy("topic", "kafka_partition", "reason")
+        .agg(
+            sql.expr("count(*) as records"),
+            sql.expr("min(kafka_offset) as first"),
+            sql.expr("min(ingest_ms) as oldest"),
+            sql.expr("max(ingest_ms) as newest"),
+            *(sql.expr(f"sum({count_of(one)}) as {count_of(one)}") for one in held),
+        )
     )
-    return _summed(found.collect())
+    return _summed(found.collect(), held)
 
 
-def _summed(found: Iterable[Any]) -> Tally:
+def _summed(found: Iterable[Any], held: Iterable[Rows]) -> Tally:
     one = Tally()
     firsts: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for group in found:
@@ -125,8 +137,8 @@ def _summed(found: Iterable[Any]) -> Tally:
             one.unreadable[group["reason"]] += group["records"]
         oldest, newest = one.ingested_ms or (group["oldest"], group["newest"])
         one.ingested_ms = (min(oldest, group["oldest"]), max(newest, group["newest"]))
-        for shape in shapes.FROM_TOPICS:
-            one.rows[shape.table.name] += group[array_of(shape)]
+        for shape in held:
+            one.rows[shape.table.name] += group[count_of(shape)]
     one.first = {where: min(offsets) for where, offsets in firsts.items()}
     one.rows[RECORDS.name] = one.records.total()
     return one
@@ -147,13 +159,28 @@ def _of(topic: Topic[Any], expression: str) -> str:
     return f"case when topic = '{topic.name}' then {expression} end"
 
 
-def _by_topic(expression: Any) -> str:
-    cases = " ".join(f"when topic = '{topic.name}' then {expression(topic)}" for topic in LANDED)
+def _by_topic(topics: Iterable[Topic[Any]], expression: Callable[[Topic[Any]], str]) -> str:
+    cases = " ".join(f"when topic = '{topic.name}' then {expression(topic)}" for topic in topics)
     return f"case {cases} end"
 
 
 def _parse(topic: Topic[Any]) -> str:
     return f"from_json(text, '{json_ddl(topic.record)}', {_STRICT})"
+
+
+def _salvaged(at: str) -> str:
+    """A frame of which a part did not fit: read once more, bed by bed and reading by reading, as the codec does.
+
+    Spark gives up a whole list for one element that is no object; no other bed may go missing for it.
+    """
+    beds = f"from_json(text, 'beds array<string>', {_STRICT}).beds"
+    bed = f"from_json(e, 'bed string, patient string, readings array<string>', {_STRICT})"
+    reading = f"from_json(e, '{fields_ddl(r.Reading)}', {_STRICT})"
+    part = f"named_struct('bed', b.bed, 'patient', b.patient, 'readings', transform(b.readings, e -> {reading}))"
+    kept = ", ".join(f"'{name}', {at}.`{name}`" for name in required(r.VitalsFrame))
+    read = f"transform(transform({beds}, e -> {bed}), b -> {part})"
+    whole = f"named_struct({kept}, 'beds', {read}, '{CORRUPT}', {at}.{CORRUPT})"
+    return f"case when {at}.{CORRUPT} is not null and {at}.version is not null then {whole} else {at} end"
 
 
 def _misfit(topic: Topic[Any]) -> str:
@@ -175,12 +202,22 @@ def _corrupt(topic: Topic[Any]) -> str:
     return f"{_parsed(topic)}.{CORRUPT} is not null"
 
 
-def _array(one: Rows) -> str:
-    topic = one.table.topic
-    if topic is None:
+def _sizes_of(one: Rows) -> str:
+    return f"s_{one.table.name}"
+
+
+def _sizes(one: Rows) -> str:
+    topic = _topic(one)
+    return f"case when topic = '{topic.name}' then cast({_RECORD.sub(_parsed(topic), one.sizes)} as array<int>) end"
+
+
+def _count(one: Rows) -> str:
+    topic = _topic(one)
+    count = _RECORD.sub(_parsed(topic), one.count(_sizes_of(one)))
+    return f"case when topic = '{topic.name}' and misfit is null then {count} else 0 end"
+
+
+def _topic(one: Rows) -> Topic[Any]:
+    if one.table.topic is None:
         raise KeyError(f"{one.table.name} is of no topic")
-    return f"case when topic = '{topic.name}' and misfit is null then {_RECORD.sub(_parsed(topic), one.sql())} end"
-
-
-def _total() -> str:
-    return " + ".join(f"coalesce(size({array_of(one)}), 0)" for one in shapes.FROM_TOPICS)
+    return one.table.topic

@@ -6,7 +6,7 @@ stands in ``records``. The same rules in plain Python are the test's oracle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,41 +31,74 @@ _NUMBER: Final = r"^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$"
 
 
 @dataclass(frozen=True)
+class Level:
+    """A list inside a record, of which every element is, or holds, rows: ``array`` in terms of what is around it.
+
+    An element is called ``name`` and its place ``<name>_at``. ``sizes`` is an array of how many rows each element
+    holds; None where an element is a row.
+    """
+
+    name: str
+    array: str
+    sizes: str | None = None
+
+    def before(self, sizes: str | None) -> str:
+        """How many rows of this list stand before an element; ``sizes`` as they are at hand there."""
+        at = f"{self.name}_at"
+        return at if sizes is None else f"aggregate(slice({sizes}, 1, {at}), 0, (sum, n) -> sum + n)"
+
+
+@dataclass(frozen=True)
 class Rows:
-    """The rows of one table: ``each`` is the SQL of an array in which ``{row}`` stands for one row's struct.
+    """The rows of one table: ``levels`` lead from the record to a row, from outside in; none: the record is the row.
 
     A column is looked up in ``columns``, else by its name in the first of ``sources`` (what it is called in the SQL,
-    its record) that has it.
+    its record) that has it. Fields of elements are taken outside of lambdas only: there Spark compiles them.
     """
 
     table: Table
-    each: str
+    levels: tuple[Level, ...]
     sources: tuple[tuple[str, type[r.Record]], ...]
     columns: Mapping[str, str] = field(default_factory=dict)
     event: str = "r.at_ms"
     ward: str | None = "r.ward"
 
-    def sql(self) -> str:
-        """The array of this table's rows in one record: structs of its own columns, time, version and partitions."""
-        parts = [f"'event_ms', {self.event}, 'schema_version', r.version"]
-        parts += [f"'{column.name}', {self._column(column.name)}" for column in self.own]
-        parts.append(f"'date', {date_of(self.event)}")
-        if self.ward:
-            parts.append(f"'ward', {ward_of(self.ward)}")
-        return self.each.replace("{row}", f"named_struct({', '.join(parts)})")
-
     @property
-    def own(self) -> tuple[lake.Column, ...]:
-        """The columns besides those that every table of a topic begins with."""
-        return self.table.columns[len(lake.FROM) :]
+    def sizes(self) -> str:
+        """An array of how many rows each element of the outermost list holds; null where each is one."""
+        return (self.levels[0].sizes if self.levels else None) or "null"
 
-    def _column(self, name: str) -> str:
-        if name in self.columns:
-            return self.columns[name]
+    def count(self, sizes: str) -> str:
+        """How many rows a record becomes, given its ``sizes``."""
+        if not self.levels:
+            return "1"
+        outer = self.levels[0]
+        many = f"size({outer.array})" if outer.sizes is None else f"aggregate({sizes}, 0, (sum, n) -> sum + n)"
+        return f"coalesce({many}, 0)"
+
+    def select(self) -> list[str]:
+        """Every column of the table and of its partitions, in order, out of one row; its number is ``before``."""
+        found = {
+            **{name: name for name in ("kafka_partition", "kafka_offset", "ingest_ms")},
+            "row": "before",
+            "event_ms": self.event,
+            "schema_version": "r.version",
+            "date": date_of(self.event),
+            "ward": ward_of(self.ward or "null"),
+        }
+        return [
+            f"{found[column.name] if column in lake.FROM or column in self.table.partitions else self._own(column)}"
+            f" as `{column.name}`"
+            for column in (*self.table.columns, *self.table.partitions)
+        ]
+
+    def _own(self, column: lake.Column) -> str:
+        if column.name in self.columns:
+            return self.columns[column.name]
         for at, record in self.sources:
-            if name in record.__struct_fields__:
-                return told(record, name, at)
-        raise KeyError(f"{self.table.name}.{name}")
+            if column.name in record.__struct_fields__:
+                return told(record, column.name, at)
+        raise KeyError(f"{self.table.name}.{column.name}")
 
 
 def told(record: type[r.Record], name: str, at: str) -> str:
@@ -125,118 +158,120 @@ def _all(array: str) -> str:
     return f"coalesce({array}, array())"
 
 
-def _drivers(array: str) -> str:
-    return f"transform({_all(array)}, d -> named_struct('what', d.`what`, 'share', d.`share`, 'vital', d.`vital`))"
+def _each(array: str, change: str) -> str:
+    """Every element ``e`` of an array, changed."""
+    return f"transform({array}, e -> {change})"
 
 
-_MODELS: Final = f"transform({_all('r.models')}, m -> named_struct('name', m.`name`, 'version', m.`version`))"
-_FRAME: Final = {"frame_partition": "r.source.`partition`", "frame_offset": "r.source.`offset`"}
-_ONE: Final = "array({row})"
+def _put_back(record: type[r.Record], name: str, array: str) -> str:
+    """A field of every element of an array, its default where it did not travel."""
+    found = next(one for one in msgspec.structs.fields(record) if one.name == name)
+    return _each(f"{array}.`{name}`", f"coalesce(e, {_literal(found.default)})")
 
-_VALUES: Final = (
-    f"transform({_all('b.`values`')}, v -> named_struct('vital', v.`vital`, 'value', {_number('v.`value`')},"
-    f" 'letter', {_letter('v.`value`')}, 'at_ms', v.at_ms, 'tag', {told(r.ScoredVital, 'tag', 'v')},"
-    f" 'quality', {told(r.ScoredVital, 'quality', 'v')}, 'source', {told(r.ScoredVital, 'source', 'v')}))"
-)
-_ALARMS: Final = (
-    f"transform({_all('b.alarms')}, a -> named_struct('condition', a.`condition`, 'state', a.`state`,"
-    " 'priority', a.`priority`, 'category', a.`category`, 'alert_id', a.alert_id, 'onset_ms', a.onset_ms))"
-)
-_COMPONENTS: Final = (
-    f"case when b.news2 is not null then transform({_all('b.news2.components')},"
-    " c -> named_struct('vital', c.`vital`, 'points', c.`points`, 'age_ms', c.age_ms)) end"
-)
-_RISKS: Final = (
-    f"transform({_all('b.risks')}, k -> named_struct('name', k.`name`, 'probability', k.`probability`,"
-    f" 'horizon_s', k.horizon_s, 'known', {told(r.Risk, 'known', 'k')}, 'drivers', {_drivers('k.drivers')}))"
-)
+
+def _zipped(table: Table, column: str, array: str, fields: Iterable[str]) -> str:
+    """An array of the column's structs, from an array for each of their fields; empty where ``array`` is null."""
+    kind = next(one.type for one in table.columns if one.name == column)
+    return f"case when {array} is null then array() else cast(arrays_zip({', '.join(fields)}) as {kind}) end"
 
 
 def _if_anomaly(sql: str) -> str:
     return f"case when b.anomaly is not null then {sql} end"
 
 
+_SIZE: Final = "coalesce(size(e), 0)"
+_FRAME: Final = {"frame_partition": "r.source.`partition`", "frame_offset": "r.source.`offset`"}
+_VALUES: Final = _zipped(
+    lake.SCORES_TABLE,
+    "values",
+    "b.`values`",
+    (
+        "b.`values`.`vital`",
+        _each("b.`values`.`value`", _number("e")),
+        _each("b.`values`.`value`", _letter("e")),
+        "b.`values`.at_ms",
+        *(_put_back(r.ScoredVital, name, "b.`values`") for name in ("tag", "quality", "source")),
+    ),
+)
+_RISKS: Final = _zipped(
+    lake.OUTLOOKS,
+    "risks",
+    "b.risks",
+    (
+        *(f"b.risks.`{name}`" for name in ("name", "probability", "horizon_s")),
+        *(_put_back(r.Risk, name, "b.risks") for name in ("known", "drivers")),
+    ),
+)
+
 FROM_TOPICS: Final = (
     Rows(
         lake.VITALS_TABLE,
-        f"flatten(transform({_all('r.beds')}, b -> transform({_all('b.readings')}, x -> {{row}})))",
+        (Level("b", "r.beds", _each("r.beds.readings", _SIZE)), Level("x", "b.readings")),
         (("x", r.Reading), ("b", r.BedReadings), ("r", r.VitalsFrame)),
         {"value": _number("x.`value`"), "letter": _letter("x.`value`"), "frame_ms": "r.at_ms"},
         event="coalesce(x.at_ms, r.at_ms)",
     ),
     Rows(
         lake.SCORES_TABLE,
-        f"transform({_all('r.beds')}, b -> {{row}})",
+        (Level("b", "r.beds"),),
         (("b", r.BedScore), ("r", r.ScoreFrame)),
         {
             "news2_min": "b.news2.minimum",
             "news2_max": "b.news2.maximum",
             "news2_scale": "b.news2.scale",
             "single_red": f"case when b.news2 is not null then {told(r.News2, 'single_red', 'b.news2')} end",
-            "components": _COMPONENTS,
+            "components": f"case when b.news2 is not null then {_all('b.news2.components')} end",
             "values": _VALUES,
-            "alarms": _ALARMS,
             **_FRAME,
         },
     ),
     Rows(
         lake.OUTLOOKS,
-        f"transform({_all('r.outlooks')}, b -> {{row}})",
+        (Level("b", "r.outlooks"),),
         (("b", r.BedOutlook), ("r", r.ScoreFrame)),
         {
             "anomaly": "b.anomaly.score",
             "learning": "b.anomaly.learning",
             "baseline_s": _if_anomaly(told(r.Anomaly, "baseline_s", "b.anomaly")),
-            "drivers": _if_anomaly(_drivers("b.anomaly.drivers")),
+            "drivers": _if_anomaly(_all("b.anomaly.drivers")),
             "drift": _if_anomaly(_all("b.anomaly.drift")),
             "risks": _RISKS,
-            "models": _MODELS,
             **_FRAME,
         },
         event="b.at_ms",
     ),
     Rows(
         lake.FORECASTS_TABLE,
-        f"flatten(flatten(transform({_all('r.beds')}, b -> transform({_all('b.vitals')},"
-        f" v -> transform({_all('v.horizons_s')}, (h, i) -> {{row}})))))",
+        (
+            Level("b", "r.beds", _each("r.beds", "coalesce(size(flatten(array_compact(e.`vitals`.horizons_s))), 0)")),
+            Level("v", "b.`vitals`", _each("b.`vitals`.horizons_s", _SIZE)),
+            Level("h", "v.horizons_s"),
+        ),
         (("v", r.VitalForecast), ("b", r.BedForecast), ("r", r.VitalsForecast)),
         {
             "horizon_s": "h",
-            "quantiles": "get(v.quantiles, i)",
-            "below": "get(v.below, i)",
-            "above": "get(v.above, i)",
-            "skill": "get(v.skill, i)",
-            "models": _MODELS,
+            **{name: f"get(v.`{name}`, h_at)" for name in ("quantiles", "below", "above", "skill")},
             **_FRAME,
         },
         event="b.at_ms",
     ),
     Rows(
         lake.ALERTS_TABLE,
-        _ONE,
+        (),
         (("r", r.AlertTransition),),
-        {
-            "seq": "try_cast(r.seq as int)",
-            "value": _number("r.`value`"),
-            "drivers": _drivers("r.drivers"),
-            **_FRAME,
-        },
+        {"seq": "try_cast(r.seq as int)", "value": _number("r.`value`"), **_FRAME},
     ),
-    Rows(lake.ACTIONS, _ONE, (("r", r.AlertAction),)),
-    Rows(lake.IMAGES, _ONE, (("r", r.ImageArrival),)),
-    Rows(lake.JOBS, _ONE, (("r", r.ImageJob),), ward=None),
-    Rows(lake.PREDICTIONS, _ONE, (("r", r.ImageResult),), ward=None),
+    Rows(lake.ACTIONS, (), (("r", r.AlertAction),)),
+    Rows(lake.IMAGES, (), (("r", r.ImageArrival),)),
+    Rows(lake.JOBS, (), (("r", r.ImageJob),), ward=None),
+    Rows(lake.PREDICTIONS, (), (("r", r.ImageResult),), ward=None),
     Rows(
         lake.DEAD,
-        _ONE,
+        (),
         (("r", r.DeadLetter),),
-        {
-            "source_topic": "r.source.`topic`",
-            "source_partition": "r.source.`partition`",
-            "source_offset": "r.source.`offset`",
-        },
+        {f"source_{name}": f"r.source.`{name}`" for name in ("topic", "partition", "offset")},
         ward=None,
     ),
-    Rows(lake.ACCESS, _ONE, (("r", r.Access),), ward=None),
+    Rows(lake.ACCESS, (), (("r", r.Access),), ward=None),
 )
 """Every table that the stream writes besides ``records``, in the order of contracts.lake.FROM_TOPICS."""

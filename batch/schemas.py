@@ -18,6 +18,7 @@ CORRUPT: Final = "_corrupt"
 
 UNUSED: Final[Mapping[str, frozenset[str]]] = {
     r.VitalsFrame.__name__: frozenset(("actions", "models", "past", "facts")),
+    r.OpenAlarm.__name__: frozenset(("audio_until_ms",)),
     r.ModelInForce.__name__: frozenset(("since",)),
     r.DeadLetter.__name__: frozenset(("raw", "key")),
 }
@@ -28,7 +29,12 @@ _LONG: Final = frozenset(("offset", "seq"))
 
 def json_ddl(record: type[r.Record]) -> str:
     """The columns of a record's JSON, each nullable, as ``from_json`` takes them; with a column for misfits."""
-    return f"{_fields(msgspec.inspect.type_info(record), ' ')}, {CORRUPT} string"
+    return f"{fields_ddl(record)}, {CORRUPT} string"
+
+
+def fields_ddl(record: type[r.Record]) -> str:
+    """The same without that column, for a part of a record."""
+    return _fields(msgspec.inspect.type_info(record), " ")
 
 
 def required(record: type[r.Record]) -> tuple[str, ...]:
