@@ -95,6 +95,7 @@ class Trail:
         self.registry = Registry(own_folder(settings))
         self._policy = settings.policy
         self._manifests: tuple[Manifest, ...] | None = None
+        self._datasets: dict[tuple[str, str], Any] = {}
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -111,31 +112,38 @@ class Trail:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
+        asked = None
+        for name, value in equal.items():
+            one = ds.field(name).isin(list(value)) if isinstance(value, set) else ds.field(name) == value
+            asked = one if asked is None else asked & one
         failure: Exception | None = None
         for _ in range(TRIES):
-            paths = [entry.path for entry in self.storage.entries(posixpath.join(table.path, within))]
-            if not paths:
+            if (source := self._dataset(table, within)) is None:
                 return []
-            asked = None
-            for name, value in equal.items():
-                one = ds.field(name).isin(list(value)) if isinstance(value, set) else ds.field(name) == value
-                asked = one if asked is None else asked & one
             try:
-                found: list[dict[str, Any]] = dataset(self.storage, table, paths).to_table(filter=asked).to_pylist()
+                found: list[dict[str, Any]] = source.to_table(filter=asked).to_pylist()
             except (OSError, pa.ArrowException) as gone:  # files merged between the listing and the reading
                 failure = gone
+                self._datasets.clear()
             else:
                 return found
         raise Transient(f"HDFS does not give the files of {table.name}: {failure}")
+
+    def _dataset(self, table: Table, within: str) -> Any:
+        """The files below a folder of a table, listed once; None when there are none."""
+        at = (table.name, within)
+        if at not in self._datasets:
+            paths = [entry.path for entry in self.storage.entries(posixpath.join(table.path, within))]
+            self._datasets[at] = dataset(self.storage, table, paths) if paths else None
+        return self._datasets[at]
 
     def known(self, table: Table, column: str) -> set[str]:
         """Every value of a column."""
         import pyarrow.compute as pc
 
-        paths = [entry.path for entry in self.storage.entries(table.path)]
-        if not paths:
+        if (source := self._dataset(table, "")) is None:
             return set()
-        values = dataset(self.storage, table, paths).to_table(columns=[column])[column]
+        values = source.to_table(columns=[column])[column]
         return {value for value in pc.unique(values).to_pylist() if value}
 
     def raw(self, place: Place) -> Raw | None:
