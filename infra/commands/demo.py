@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from contracts.errors import Misconfigured
@@ -172,4 +173,11 @@ def _told_to_stop() -> Iterator[threading.Event]:
 
 def _print(summary: measured.Summary) -> None:
     for name in summary.__struct_fields__:
-        print(f"{name:20} {getattr(summary, name)}")
+        print(f"{name:20} {_in_words(getattr(summary, name))}")
+
+
+def _in_words(value: object) -> object:
+    """A part of the summary on one line."""
+    if isinstance(value, msgspec.Struct):
+        value = {field: getattr(value, field) for field in value.__struct_fields__ if getattr(value, field) is not None}
+    return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, dict) else value

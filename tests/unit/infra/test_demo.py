@@ -1,4 +1,4 @@
-"""A demo discards the log of the last demo, with the lake that holds it, and nobody else's."""
+"""A demo discards the last demo's log and lake, nobody else's, and tells what it was in lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.demo import _begin_afresh
+from infra.archive import Lake
+from infra.commands.demo import _begin_afresh, _in_words
 from infra.site import made_by_demo
 from infra.stack import Stack
 
@@ -52,3 +53,10 @@ def test_a_log_that_up_began_is_kept(stack: Stack) -> None:
     assert segment.read_bytes() == b"frames"
     assert (stack.state / "data" / "namenode").exists()
     assert not made_by_demo(stack.state).exists()
+
+
+def test_the_summary_in_words_has_one_line_a_part() -> None:
+    lake = Lake(rows=12, records=3, pending=0, reconciled=True, caught_up=True)
+    assert _in_words(lake) == "rows 12, records 3, pending 0, reconciled True, caught_up True"
+    assert _in_words({"kafka": "healthy", "lake": "healthy"}) == "kafka healthy, lake healthy"
+    assert _in_words(None) is None
