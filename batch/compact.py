@@ -58,7 +58,10 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did: ``groups`` joined, their ``files``, ``rows`` and sizes; ``cleaned``: joined files made small."""
+    """What a run did: ``groups`` joined, their ``files``, ``rows`` and sizes; ``cleaned``: joined files made small.
+
+    ``damaged`` says why a group was left as it is.
+    """
 
     groups: int
     cleaned: int
@@ -66,6 +69,10 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes_before: int
     bytes_after: int
+    damaged: tuple[str, ...] = ()
+
+
+NOTHING: Final = Done(groups=0, cleaned=0, files=0, rows=0, bytes_before=0, bytes_after=0)
 
 
 def candidates(now: View, target: int, min_files: int, tables: Iterable[str] = (), tiered: bool = False) -> list[Group]:
@@ -133,11 +140,12 @@ def compact(
 ) -> Done:
     """Compact until every partition has only files of at least ``target_mb``, or one file.
 
-    Raises Transient when HDFS does not answer or another compaction runs, Misconfigured for a table that is not
-    compacted. May be killed at any moment; the next run finishes what was begun.
+    A partition with a damaged file is left as it is, and told. Raises Transient when HDFS does not answer or another
+    compaction runs, Misconfigured for a table that is not compacted. May be killed at any moment; the next run finishes
+    what was begun.
     """
     _known(tables)
-    total = Done(groups=0, cleaned=0, files=0, rows=0, bytes_before=0, bytes_after=0)
+    total = NOTHING
     with held(storage):
         while True:
             done, more = _round(storage, tables, target_mb, min_files, grace_s, None, False, say)
@@ -164,7 +172,7 @@ def compact_some(
         try:
             stack.enter_context(held(storage))
         except Busy:
-            return Done(groups=0, cleaned=0, files=0, rows=0, bytes_before=0, bytes_after=0)
+            return NOTHING
         limit = _limit(most, may_go_on)
         return _round(storage, (), target_mb, min_files, grace_s, limit, True, lambda _line: None)[0]
 
@@ -195,21 +203,27 @@ def _round(
     if now.open:
         now = view(storage)
     groups = candidates(now, target_mb * MB, min_files, tables, tiered)
-    files = rows = before = after = joined = 0
+    done = msgspec.structs.replace(NOTHING, cleaned=cleaned)
     for group in groups:
-        if limit is not None and not limit(joined):
+        if limit is not None and not limit(done.groups):
             break
-        going = join(storage, group)
-        say(
-            f"{len(group.files)} files of {folder_of(going.target)}: {going.joined.rows} rows, {going.whole.size} bytes"
+        try:
+            going = join(storage, group)
+        except Poison as wrong:
+            done = _sum(done, msgspec.structs.replace(NOTHING, damaged=(str(wrong),)))
+            continue
+        say(f"{len(group.files)} files of {group.folder}: {going.joined.rows} rows, {going.whole.size} bytes")
+        one = Done(
+            groups=1,
+            cleaned=int(finish(storage, going, grace_s)),
+            files=len(group.files),
+            rows=going.joined.rows,
+            bytes_before=sum(file.size for file in group.files),
+            bytes_after=going.whole.size,
         )
-        cleaned += finish(storage, going, grace_s)
-        files, rows, joined = files + len(group.files), rows + going.joined.rows, joined + 1
-        before += sum(file.size for file in group.files)
-        after += going.whole.size
-    done = Done(groups=joined, cleaned=cleaned, files=files, rows=rows, bytes_before=before, bytes_after=after)
-    # files that were joined may be joined again once they are clean
-    return done, bool(groups) and grace_s <= 0
+        done = _sum(done, one)
+    # what was joined may be joined again with others, once it is clean
+    return done, bool(done.groups) and grace_s <= 0
 
 
 def _sum(one: Done, other: Done) -> Done:
@@ -230,7 +244,7 @@ def join(storage: Storage, group: Group) -> Compaction:
     offset = sum(map(len, contents))
     del contents
     whole, tail = parquet(rows), parquet(rows, offset)
-    _prove(rows, whole, tail, offset)
+    prove(rows, whole, tail, offset)
     going = _told(storage, group, len(rows), len(whole), offset + len(tail))
     storage.write(going.clean, whole)
     storage.write(going.tail, tail)
@@ -301,8 +315,10 @@ def _merged(table: Table, files: Sequence[File], contents: Sequence[bytes]) -> A
 
     try:
         read = [pq.read_table(pa.BufferReader(content), partitioning=None) for content in contents]
-    except pa.ArrowException as wrong:
-        raise Poison("unreadable_file", f"{folder_of(files[0].path)}: {wrong}; `ward lake verify` names it") from wrong
+    except (pa.ArrowException, OSError) as wrong:
+        raise Poison(
+            "unreadable_file", f"in {folder_of(files[0].path)}: {wrong}; `ward lake verify` names it"
+        ) from wrong
     for file, part in zip(files, read, strict=True):
         if part.num_rows != file.rows:
             raise Poison("file_differs", f"{file.path} has {part.num_rows} rows, its manifest says {file.rows}")
@@ -320,16 +336,16 @@ def parquet(rows: Any, offset: int = 0) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    if offset:
-        sink.write(bytes(offset - len(MAGIC)))  # the writer's own first bytes come on top
     group = max(100_000, min(ROW_GROUP, int(ROW_GROUP_BYTES * len(rows) / max(1, rows.nbytes))))
     with pq.ParquetWriter(sink, rows.schema, compression="zstd", store_schema=False) as writer:
+        if offset:
+            sink.write(bytes(offset - len(MAGIC)))  # the writer has just written its first bytes
         writer.write_table(rows, row_group_size=group)
     made = sink.getvalue()
     return bytes(made[offset:]) if offset else bytes(made)
 
 
-def _prove(rows: Any, whole: bytes, tail: bytes, offset: int) -> None:
+def prove(rows: Any, whole: bytes, tail: bytes, offset: int) -> None:
     """Read both back: the very same rows, or nothing is swapped."""
     import pyarrow as pa
     import pyarrow.parquet as pq

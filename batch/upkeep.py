@@ -61,7 +61,8 @@ def compact(
 
     Joins the small files of each partition into files of at least --target-mb, or one where there is less. May run
     beside the stream and readers, and be killed at any moment: no row is missing or doubled at any step. Right after a
-    join a file still holds its parts as they were; the next run after the grace takes them away.
+    join a file still holds its parts as they were; the next run after the grace takes them away. Exit 6 when a file is
+    damaged: its partition is left alone.
     """
     from batch import compact as compaction
     from batch.storage import Storage
@@ -85,6 +86,9 @@ def compact(
     else:
         print(f"{done.files} files with {done.rows} rows became {done.groups}; {done.cleaned} joined ones were cleaned")
         print(f"{done.bytes_before} bytes before, {done.bytes_after} after")
+    for why in done.damaged:
+        say(f"ward lake compact: left as it is: {why}")
+    raise typer.Exit(FINDINGS if done.damaged else 0)
 
 
 def retain(
