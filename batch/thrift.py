@@ -176,7 +176,7 @@ def _quiet(jvm: Any) -> None:
     configurator = jvm.org.apache.logging.log4j.core.config.Configurator
     for name in ("org.apache.thrift", "org.apache.spark.sql.hive.thriftserver", "org.apache.hive.service"):
         configurator.setLevel(name, level.OFF)
-    for name in ("org.apache.hadoop.hive", "hive", "DataNucleus", "org.apache.spark.sql"):
+    for name in ("org.apache.hadoop.hive", "hive", "DataNucleus", "org.apache.spark.sql", "org.apache.spark.scheduler"):
         configurator.setLevel(name, level.ERROR)
 
 

@@ -14,6 +14,7 @@ from contracts.lake import IDENTIFIED_ROOT, IMAGES_ROOT, ROOT, ZONES
 from contracts.settings import Settings
 from infra.fetch.everything import fetch
 from infra.stack import Stack
+from tests.conftest import servers
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,14 @@ def spark(settings: Settings) -> Iterator[Any]:
     made = session("tests", settings)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def thrift(session_stack: Stack, storage: Storage) -> Settings:
+    """The Thrift server of the process table over the session's HDFS; settings that name it."""
+    assert storage
+    servers(session_stack, ["hive"])
+    return Settings.from_env(session_stack.environment())
 
 
 @pytest.fixture
