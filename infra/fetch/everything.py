@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,29 +17,37 @@ from infra.site import only_one
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to have: how to tell that it is here, how to get it, how many ticks that takes."""
+    """One thing to have: how to tell that it is here, how to get it, how many ticks that takes.
+
+    It is fetched beside all others, or once those in ``after`` have come or failed: the wall wants the line first.
+    """
 
     what: str
     here: Callable[[Path], bool]
     get: Callable[[Path, jars.Tick], None]
     ticks: Callable[[], int]
+    after: tuple[str, ...] = ()
 
 
-def _jar_set(name: str, what: str) -> Item:
+def _jar_set(name: str, what: str, after: tuple[str, ...] = ()) -> Item:
     return Item(
         what,
         here=lambda cache: jars.is_complete(cache, name),
         get=lambda cache, tick: jars.fetch(cache, name, tick),
         ticks=lambda: len(jars.locked(name)),
+        after=after,
     )
+
+
+OF_THE_WALL: Final = ("kafka", "web")
 
 
 ITEMS: Final[Mapping[str, Item]] = {
     "kafka": _jar_set("kafka", "Apache Kafka 4.3.1"),
     "hadoop": _jar_set("hadoop", "Apache Hadoop HDFS 3.5.0"),
     "influxdb": Item(f"InfluxDB {influx.VERSION} (compiled here)", influx.is_complete, influx.build, lambda: 2),
-    "spark": _jar_set("spark", "Spark's Kafka connector"),
-    "spark-python": Item("Spark for Python", lambda cache: extras.is_here(), extras.install, lambda: 1),
+    "spark": _jar_set("spark", "Spark's Kafka connector", OF_THE_WALL),
+    "spark-python": Item("Spark for Python", lambda cache: extras.is_here(), extras.install, lambda: 1, OF_THE_WALL),
     "web": Item(
         "uPlot 1.6.31", lambda cache: not wheels.damaged_web(cache), wheels.fetch_web, lambda: len(wheels.WEB_FILES)
     ),
@@ -74,14 +82,19 @@ def arriving(cache: Path, names: Iterable[str] = ITEMS) -> Iterator[dict[str, Fu
     with only_one(cache / ".fetch.lock", "fetching the servers"):
         absent = missing(cache, wanted)
         with _progress() as show, ThreadPoolExecutor(len(absent) or 1, thread_name_prefix="fetch") as pool:
-            yield {name: pool.submit(_get, ITEMS[name], cache, show) for name in absent}
+            futures: dict[str, Future[float]] = {}
+            for name in sorted(absent, key=lambda name: len(ITEMS[name].after)):
+                before = [futures[other] for other in ITEMS[name].after if other in futures]
+                futures[name] = pool.submit(_get, ITEMS[name], cache, show, before)
+            yield futures
 
 
 Show = Callable[[Item], tuple[jars.Tick, Callable[[float], None]]]
 """Announces an item; gives what to call for each of its files and when it is there."""
 
 
-def _get(item: Item, cache: Path, show: Show) -> float:
+def _get(item: Item, cache: Path, show: Show, before: Iterable[Future[float]]) -> float:
+    wait(before)
     began = time.monotonic()
     tick, done = show(item)
     item.get(cache, tick)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import Misconfigured
+from contracts.errors import Misconfigured, Transient
 from infra import environment
 from infra.fetch import everything, extras, jars, java, lock, wheels
 from infra.site import CHECKOUT
@@ -87,6 +88,37 @@ def test_nothing_is_fetched_when_all_is_there(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(everything, "missing", lambda cache, names=(): [])
     assert everything.fetch(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_wall_wants_comes_first_and_its_failure_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+    gate = threading.Event()
+
+    def item(name: str, after: tuple[str, ...] = ()) -> everything.Item:
+        def get(_cache: Path, _tick: jars.Tick) -> None:
+            if name == "kafka":
+                assert gate.wait(10)
+            came.append(name)
+            if name == "web":
+                raise Transient("no web today")
+
+        return everything.Item(name, lambda _: False, get, lambda: 1, after)
+
+    items = {"spark": item("spark", ("kafka", "web")), "kafka": item("kafka"), "web": item("web")}
+    monkeypatch.setattr(everything, "ITEMS", items)
+    with everything.arriving(tmp_path, items) as coming:
+        assert isinstance(coming["web"].exception(10), Transient)
+        assert not coming["spark"].done()
+        gate.set()
+        assert coming["spark"].exception(10) is None
+    assert came == ["web", "kafka", "spark"]
+
+
+def test_every_item_waits_for_known_ones_that_wait_for_none() -> None:
+    for item in everything.ITEMS.values():
+        assert all(everything.ITEMS[name].after == () for name in item.after)
 
 
 def test_the_committed_lock_pins_every_set_by_sha256() -> None:
