@@ -217,7 +217,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         ports=("lake_metrics",),
         fetches=("spark", "spark-python"),
         nice=spark.NICE,
-        ready_s=240.0,
+        ready_s=600.0,
         container=OWN_WITH_SPARK,
     ),
     Process(
@@ -229,7 +229,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         ports=("hive",),
         fetches=("spark", "spark-python"),
         nice=spark.NICE,
-        ready_s=240.0,
+        ready_s=600.0,
         container=OWN_WITH_SPARK,
     ),
 )
