@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from contracts.lake import ALL
 from contracts.records import Access
 from contracts.settings import Settings
 from contracts.topology import ACCESS_LOG
+from infra.stack import wait_until
 from streams import ledger
 from tests.integration.batch.sql.small import ROWS
 
@@ -137,16 +139,21 @@ def approx(value: Any) -> Any:
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
-def ward(settings: Settings, arguments: Sequence[str], **changes: str) -> subprocess.CompletedProcess[str]:
+def environment(settings: Settings, **changes: str) -> dict[str, str]:
     named = {
         "WARD_KAFKA": settings.kafka,
         "WARD_HDFS_URL": settings.hdfs_url or "",
         "WARD_HDFS_RPC": settings.hdfs_rpc or "",
         "WARD_HIVE": settings.hive or "",
     }
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WARD_")} | named | changes
+    return {k: v for k, v in os.environ.items() if not k.startswith("WARD_")} | named | changes
+
+
+def ward(settings: Settings, arguments: Sequence[str], **changes: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "infra.cli", "lake", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment(settings, **changes), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_the_command_tells_what_is_wrong_by_its_exit_code(thrift: Settings, filled: Storage) -> None:
@@ -184,6 +191,20 @@ def test_a_query_over_its_time_is_ended_on_the_server(thrift: Settings, filled: 
     begun = time.monotonic()
     assert ask(thrift, "select count(*) from vitals", "spark", None, 10).rows == ((4 * ROWS,),)
     assert time.monotonic() - begun < 30, "the server is free again"
+
+
+def test_ctrl_c_ends_the_query_on_the_server_too(thrift: Settings, filled: Storage) -> None:
+    assert filled
+    actor = f"kim-{time.time_ns()}"
+    text = "select sum(a.id * length(v.bed)) from vitals v cross join range(1000000000) a"
+    command = [sys.executable, "-m", "infra.cli", "lake", "sql", text]
+    running = subprocess.Popen(command, env=environment(thrift, WARD_ACTOR=actor), stderr=subprocess.PIPE, text=True)
+    assert wait_until(lambda: bool(accesses(thrift, actor)), 60)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    assert running.stderr is not None
+    running.stderr.close()
+    assert ask(thrift, "select count(*) from alerts", "spark", None, 10, 60.0).rows == ((2,),)
 
 
 def test_holdings_tell_rows_files_partitions_and_dates(filled: Storage) -> None:
