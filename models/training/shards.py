@@ -71,11 +71,16 @@ def _batches(path: str, dataset: str, size: int, filesystem: Any) -> Iterator[An
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    parts = ds.partitioning(
-        pa.schema([("dataset", pa.string()), ("size", pa.int32()), ("modality", pa.string())]), flavor="hive"
-    )
+    placed = pa.schema([("dataset", pa.string()), ("size", pa.int32()), ("modality", pa.string())])
+    told = [(name, pa.binary() if name == "pixels" else pa.string()) for name in COLUMNS]
     try:
-        found = ds.dataset(path, filesystem=filesystem, format="parquet", partitioning=parts)
+        found = ds.dataset(
+            path,
+            filesystem=filesystem,
+            format="parquet",
+            schema=pa.schema([*told, *placed]),
+            partitioning=ds.partitioning(placed, flavor="hive"),
+        )
     except FileNotFoundError as missing:
         raise Misconfigured(f"{path} is not there: `ward lake images` makes shards") from missing
     wanted = (ds.field("dataset") == dataset) & (ds.field("size") == size)
