@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hive: str | None = None
     """``host:port`` of the Thrift server."""
     metastore_url: str | None = None
-    """JDBC address of Hive's metastore; None: an embedded Derby in the state folder."""
+    """JDBC address of Hive's metastore, which may hold a password; None: an embedded Derby in the state folder."""
     pseudonym_key_file: str | None = None
     """Holds the key of all pseudonyms (contracts.pseudonyms); None: ``pseudonyms.key`` in the state folder."""
     actor: str | None = None

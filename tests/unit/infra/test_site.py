@@ -97,6 +97,14 @@ def test_a_client_reaches_a_topology_that_an_older_release_began(tmp_path: Path)
     assert "lake=" not in settings["WARD_SCRAPE"]
 
 
+def test_the_status_of_a_topology_that_an_older_release_began_is_told(tmp_path: Path) -> None:
+    old = dict.fromkeys(("kafka", "namenode", "namenode_http", "influx", "vitals_metrics", "feed"), 1)
+    (tmp_path / "endpoints.json").write_text(json.dumps({"version": 1, "ports": old}))
+    rows = {row.name: row for row in Stack(tmp_path, tmp_path).status()}
+    assert (rows["hive"].state, rows["hive"].ports) == ("stopped", {})
+    assert rows["feed"].ports == {"feed": 1}
+
+
 def test_the_lakes_metrics_are_read_unless_it_was_left_out(site: Site) -> None:
     assert f"lake={site.url('lake_metrics')}/metrics" in site.settings()["WARD_SCRAPE"].split(",")
     assert "lake=" not in replace(site, left_out=frozenset({"lake"})).settings()["WARD_SCRAPE"]
