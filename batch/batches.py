@@ -72,6 +72,8 @@ class Batches:
                     f"the lake holds {topic}/{partition} up to offset {until}, which this log does not reach: it is"
                     " another log than the one in the lake; give it a state folder of its own, or empty the lake"
                 )
+            if not kept and until < (low := there[topic, partition][0]):
+                self._lost(topic, partition, until, low)
         self.starting = offsets.starting(ends, there)
 
     def __call__(self, frame: Any, batch: int) -> None:
@@ -149,14 +151,13 @@ class Batches:
                 if any(topics.records(span.topic, span.partition, max(first, low), until)):
                     raise Transient(f"{span.topic}/{span.partition} has records from {first} on that were not read")
         for first, until in gone:
-            log.warning(
-                "records were gone before they were read",
-                topic=span.topic,
-                partition=span.partition,
-                first=first,
-                until=until,
-            )
-        self.metrics.lost.inc(sum(until - first for first, until in gone))
+            self._lost(span.topic, span.partition, first, until)
+
+    def _lost(self, topic: str, partition: int, first: int, until: int) -> None:
+        self.metrics.lost.inc(until - first)
+        log.warning(
+            "records were gone before they were read", topic=topic, partition=partition, first=first, until=until
+        )
 
     def _tell(self, manifest: Manifest, counted: Tally, seconds: float) -> None:
         for table, rows in counted.rows.items():

@@ -25,6 +25,7 @@ from batch.gauges import LakeMetrics
 from batch.logs import set_up
 from batch.spark import session
 from batch.storage import Storage
+from batch.topics import Topics
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.lake import LANDED, ROOT
 from contracts.settings import Settings
@@ -110,7 +111,8 @@ class Lake:
         while not self.stop.is_set():
             try:
                 self.storage.makedirs(ROOT)
-                self.batches.begin()
+                with Topics(self.settings.kafka) as topics:
+                    topics.bounds(())
             except Transient as away:
                 if time.monotonic() > deadline:
                     raise

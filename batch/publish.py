@@ -7,6 +7,7 @@ name published twice is published once. A reader of a table's folder sees whole 
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 import time
@@ -21,7 +22,7 @@ import msgspec
 from batch.manifests import DERIVED, VERSION, File, Manifest, Span, decoded, path_of
 from batch.storage import Entry, Storage
 from batch.version import code_version
-from contracts.errors import Misconfigured, Poison, Transient
+from contracts.errors import Misconfigured, Poison, Transient, WardError
 from contracts.lake import ALL, STAGING, Table, partition_value
 
 Fill = Callable[[str], Iterable[Span]]
@@ -99,8 +100,13 @@ def _decide(storage: Storage, home: str, name: str, fill: Fill, kind: str, batch
     no harm to the one that took over; the first intent written is the one that counts."""
     folder = f"{home}/{uuid.uuid4().hex[:8]}"
     storage.makedirs(folder)
-    spans = tuple(fill(folder))
-    moves, files = _named(storage, folder, name)
+    try:
+        spans = tuple(fill(folder))
+        moves, files = _named(storage, folder, name)
+    except Exception:
+        with contextlib.suppress(WardError):  # what was written in vain must not fill the disk, try after try
+            storage.remove(folder)
+        raise
     manifest = Manifest(
         version=VERSION,
         kind=kind,

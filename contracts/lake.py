@@ -89,8 +89,10 @@ FROM: Final = _c(
 )
 """Columns that every table of a topic begins with."""
 
-BY_DATE: Final = Column("date", "date", "UTC date of event_ms: late rows stand in their own date")
-BY_WARD: Final = Column("ward", "string", "the ward; `~clock` and its like are kept as they are")
+BY_DATE: Final = Column(
+    "date", "date", "UTC date of event_ms, however late it came; of ingest_ms where that clock cannot be right"
+)
+BY_WARD: Final = Column("ward", "string", "the ward; `~unnamed` stands for names that no folder can have")
 BY_DATE_AND_WARD: Final = (BY_DATE, BY_WARD)
 BY_MONTH_AND_MODALITY: Final = _c(
     ("year", "int", "year of the (shifted) study date, 0 when unknown"),
@@ -112,7 +114,7 @@ RECORDS: Final = Table(
         ("key", "binary", "the message key"),
         ("value", "binary", "the message value; null for a tombstone"),
         ("headers", "array<struct<key:string,value:binary>>", "the message headers, in order"),
-        ("rows", "int", "how many rows it became in its table; 0 for one that no schema fits"),
+        ("rows", "int", "how many rows it became in the tables of its topic; 0 for one that no schema fits"),
         ("unreadable", "string", "why no schema fits it, else null"),
     ),
     partitions=(
