@@ -19,7 +19,6 @@ from models.policy.grid import Axes, Grid, policies
 from models.policy.twin import Happening
 from models.ward.policy import Policy, load_policy
 from streams.compare.policy_span import (
-    PROCESSES,
     Recordings,
     Share,
     share_records,
@@ -27,6 +26,7 @@ from streams.compare.policy_span import (
     weighed,
     witnessed,
 )
+from streams.compare.shares import PROCESSES
 from streams.compare.sides import Side
 from streams.compare.sides import decided as decided_by_the_core
 

@@ -256,9 +256,12 @@ def _decided(
     import time
 
     from streams.compare import sides as deciding
+    from streams.compare.shares import decided_in_two, worth_sharing
     from streams.compare.span import records
 
     missing: set[tuple[str, str]] = set()
+    if registry is None and worth_sharing(span):
+        return decided_in_two(settings.kafka, span, sides), frozenset()
     models = None if registry is None else _models(registry, missing)
     began = last = time.monotonic()
 

@@ -21,20 +21,14 @@ if TYPE_CHECKING:
 
 NOT_FOUND = 3
 
-app = typer.Typer(
-    name="policy",
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Alarm policies tried on what has happened.",
-)
+app = typer.Typer(name="policy", add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @app.callback()
 def policy() -> None:
     """Examples: ward policy sweep --from -24h --delays 5,10,15,19,30 --limits -5%..+10% --write next.toml
 
-    Alarm policies tried on what has happened.
+    Other alarm policies, tried on what is on record.
     """
 
 

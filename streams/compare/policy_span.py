@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
@@ -29,6 +29,7 @@ from models.policy.weighing import Event, Scales
 from models.policy.witness import Notes, WitnessCore
 from models.ward.policy import Policy
 from streams.compare.case import unpacked
+from streams.compare.shares import PROCESSES, dealt
 from streams.compare.sides import Decided, Decider, Side
 from streams.compare.span import Cut, Part, Span, records
 from streams.wardlog import LogRecord
@@ -38,7 +39,6 @@ START_MS: Final = 1_767_340_800_000
 WARD_BEDS: Final = 12
 _LOGGED_MS: Final = 200
 _TICK_MS: Final = 500
-PROCESSES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ class Weight:
 
 def shares_of_topic(policies: Sequence[Policy], bootstrap: str, span: Span, processes: int = PROCESSES) -> list[Share]:
     """The span's partitions dealt out to so many processes, the fullest first."""
-    order = sorted(span.parts, key=lambda p: span.parts[p].begin - span.parts[p].stop)
-    dealt = [{p: span.parts[p] for p in order[n::processes]} for n in range(processes)]
-    return [Share(tuple(policies), bootstrap=bootstrap, span=replace(span, parts=parts)) for parts in dealt if parts]
+    return [Share(tuple(policies), bootstrap=bootstrap, span=share) for share in dealt(span, processes)]
 
 
 def shares_of_recordings(policies: Sequence[Policy], recordings: Recordings) -> list[Share]:
