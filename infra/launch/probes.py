@@ -33,10 +33,10 @@ def http_answers(url: str, expect: int = 200) -> str | None:
     return None if found == expect else f"{url} answers {found}, not {expect}"
 
 
-def page(url: str) -> str:
+def page(url: str, patience_s: float = PATIENCE_S) -> str:
     """What a page says. Raises Transient, with the reason, when it does not answer."""
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=patience_s) as answer:  # noqa: S310
             return str(answer.read().decode())
     except (OSError, http.client.HTTPException) as failure:
         raise Transient(f"{url} does not answer ({failure})") from failure
@@ -61,10 +61,10 @@ def java_bean(http_url: str, bean: str) -> dict[str, Any] | str:
     return dict(beans[0]) if beans else f"{url} has no such bean yet"
 
 
-def answered(host: str, port: int, request: bytes, size: int) -> bytes | str:
+def answered(host: str, port: int, request: bytes, size: int, patience_s: float = PATIENCE_S) -> bytes | str:
     """The first ``size`` bytes that a server says to a request, fewer when it hangs up; a text says what is wrong."""
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE_S) as wire:
+        with socket.create_connection((host, port), timeout=patience_s) as wire:
             wire.sendall(request)
             with wire.makefile("rb") as answers:
                 return answers.read(size)

@@ -27,6 +27,8 @@ MODULE: Final = "jdk.incubator.vector"
 """Spark's launcher asks for this module; a Java without it refuses to start, though nothing we run needs it."""
 NICE: Final = 10
 """The archive gives way to alarms."""
+PATIENCE_S: Final = 10.0
+"""What gives way to everybody answers late on a full machine."""
 STALLED_S: Final = 120.0
 """A stream that has not looked at the log for so long is stalled; a batch takes seconds."""
 
@@ -113,7 +115,7 @@ def lake_flows(url: str) -> str | None:
     It has published lately or, where nothing is left to publish, has looked lately.
     """
     try:
-        text = page(url)
+        text = page(url, PATIENCE_S)
     except Transient as away:
         return str(away)
     looked, published, behind = (_gauge(text, one) for one in (LAKE_LOOKED, LAKE_PUBLISHED, LAKE_BEHIND))
@@ -142,7 +144,7 @@ def hive_answers(address: str) -> str | None:
     host, _, port = address.partition(":")
     mechanism, login = b"PLAIN", b"\0ward\0ward"
     hello = struct.pack(">BI", START, len(mechanism)) + mechanism + struct.pack(">BI", GO_ON, len(login)) + login
-    answer = answered(host, int(port), hello, 5)
+    answer = answered(host, int(port), hello, 5, PATIENCE_S)
     if isinstance(answer, str):
         return f"no Thrift server at {address} ({answer})"
     return None if answer[:1] == bytes([COMPLETE]) else f"the Thrift server at {address} refuses a login"
