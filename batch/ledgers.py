@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from batch import offsets
 from batch.evidence import Book, Part
 from batch.findings import Findings
 from batch.manifests import Span
@@ -48,17 +50,13 @@ def check_spans(storage: Storage, now: View, findings: Findings) -> None:
 def _checkpoint(storage: Storage) -> dict[tuple[str, int], int]:
     """Up to which offset the stream has landed each partition, by its last committed batch; empty without one.
 
-    Spark writes ``offsets/<batch>`` before a batch and ``commits/<batch>`` after it.
+    Spark writes ``offsets/<batch>`` before a batch and ``commits/<batch>`` after it; a checkpoint that follows a lost
+    one has a higher number.
     """
-    done = [int(name) for entry in storage.entries(f"{CHECKPOINT}/commits") if (name := _name(entry.path)).isdigit()]
-    if not done:
-        return {}
-    try:
-        told = storage.read(f"{CHECKPOINT}/offsets/{max(done)}").splitlines()
-        found = msgspec.json.decode(told[-1], type=dict[str, dict[int, int]])
-    except (FileNotFoundError, msgspec.DecodeError, IndexError):
-        return {}
-    return {(topic, partition): offset for topic, parts in found.items() for partition, offset in parts.items()}
+    kept = [name for name in storage.names(CHECKPOINT) if name.isdigit()]
+    home = f"{CHECKPOINT}/{max(kept, key=int)}" if kept else CHECKPOINT
+    done = [int(name) for name in storage.names(f"{home}/commits") if name.isdigit()]
+    return dict(offsets.planned(storage, home, max(done))) if done else {}
 
 
 def _name(path: str) -> str:
@@ -189,26 +187,35 @@ def judge_records(
             first, until = low + tile.first, low + tile.until
             at, after = np.searchsorted(present, np.array([first, until], np.uint64))
             known[at:after] = True
-            if tile.records == tile.until - tile.first and (gone is None or tile.first >= gone.until):
-                must = np.arange(first, until, dtype=np.uint64)
-                must = must[part.has(must - np.uint64(low))]
-                for number in must[~np.isin(must, present[at:after], assume_unique=True)]:
+            if gone is not None and tile.first < gone.until:
+                continue
+            must = np.arange(first, until, dtype=np.uint64)
+            must = must[part.has(must - np.uint64(low))]
+            absent = must[~np.isin(must, present[at:after], assume_unique=True)]
+            holes = tile.until - tile.first - tile.records
+            if part.passes == 1 and len(absent) == holes:
+                for start, end in _runs(absent - np.uint64(low)):
+                    findings.add("lost", RECORDS.name, f"{topic}/{partition}/{start}..{end}", "", end - start + 1)
+            elif part.passes == 1 or not holes:
+                for number in absent:
                     tell("missing_record", number)
-        _count(topic, partition, tiles, gone, int(((present >= low) & (present < high)).sum()), part, findings)
+        if gone is not None and part.passes == 1:
+            _count(topic, partition, tiles, gone, int(((present >= low) & (present < high)).sum()), findings)
     for at in np.flatnonzero(~known):
         where = int(np.searchsorted(ids, present[at]))
         tell("stray_record", present[at], book.files[book.at[int(order[where])]])
     return len(ids)
 
 
-def _count(
-    topic: str, partition: int, tiles: list[Span], gone: Span | None, present: int, part: Part, findings: Findings
-) -> None:
-    """Where offsets hold no record, or retention took some, only their number can tell."""
-    holes = any(tile.records != tile.until - tile.first for tile in tiles)
-    if part.passes > 1 or not (holes or gone):
-        return
-    told = sum(tile.records for tile in tiles) - (gone.records if gone else 0)
+def _runs(numbers: NDArray[np.uint64]) -> list[tuple[int, int]]:
+    """Numbers in a row as (first, last)."""
+    cuts = np.flatnonzero(np.diff(numbers) > 1) + 1
+    return [(int(part[0]), int(part[-1])) for part in np.split(numbers, cuts) if len(part)]
+
+
+def _count(topic: str, partition: int, tiles: list[Span], gone: Span, present: int, findings: Findings) -> None:
+    """Where retention took some, only their number can tell whether all others are there."""
+    told = sum(tile.records for tile in tiles) - gone.records
     if present < told:
         where = f"{topic}/{partition}/{tiles[0].first}..{tiles[-1].until - 1}"
         findings.add("missing_record", RECORDS.name, where, f"{present} of {told} are there", told - present)

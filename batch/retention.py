@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from batch.manifests import VERSION, File, Manifest, path_of
+from batch.manifests import RETENTION, VERSION, File, Manifest, path_of
 from batch.storage import Storage
 from batch.turns import held
 from batch.version import code_version
-from batch.view import RETENTION, View, folder_of, landed, partition_of, view
+from batch.view import View, folder_of, landed, partition_of, view
 from contracts.errors import Misconfigured, Transient
 from contracts.lake import ALL, BY_DATE, FROM_TOPICS, RECORDS
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
 from batch import manifests
-from batch.manifests import File, Manifest, Span
+from batch.manifests import COMPACTION, RETENTION, File, Manifest, Span
 from batch.storage import Storage
 from contracts.errors import Poison
 from contracts.lake import MANIFESTS, ROOT, TABLES
@@ -23,8 +23,6 @@ from contracts.lake import MANIFESTS, ROOT, TABLES
 OPEN: Final = f"{ROOT}/_compaction"
 """Compactions that are not over yet, a folder each, and the lock of whoever compacts."""
 INTENT: Final = "_intent.json"
-COMPACTION: Final = "compaction"
-RETENTION: Final = "retention"
 State = Literal["planned", "joined", "whole"]
 
 
@@ -125,7 +123,7 @@ def view(storage: Storage) -> View:
     going, torn = _open(storage)
     names = {manifest.name for manifest in told}
     virtual = [manifest for one in going for manifest in one.told(state_of(storage, one)) if manifest.name not in names]
-    return View(tuple(told), manifests.current(_ordered([*told, *virtual])), tuple(going), (*damaged, *torn))
+    return View(tuple(told), manifests.current(manifests.standing([*told, *virtual])), tuple(going), (*damaged, *torn))
 
 
 def state_of(storage: Storage, going: Compaction) -> State:
@@ -142,23 +140,19 @@ def _of(going: Compaction) -> set[str]:
     return {file.path for file in going.sources}
 
 
-def _ordered(told: Iterable[Manifest]) -> list[Manifest]:
-    """As ``manifests.load`` orders them: a file is what the last one says."""
-    ranks = {"fold": 0, COMPACTION: 2, RETENTION: 3}
-    return sorted(told, key=lambda manifest: (ranks.get(manifest.kind, 1), manifest.made_ms, manifest.name))
-
-
 def _manifests(storage: Storage) -> tuple[list[Manifest], list[Poison]]:
     told: list[Manifest] = []
     damaged: list[Poison] = []
     for entry in storage.entries(MANIFESTS):
+        if not entry.path.endswith(".json"):
+            continue
         try:
             told.append(manifests.decoded(storage.read(entry.path), entry.path))
         except Poison as wrong:
             damaged.append(wrong)
         except FileNotFoundError:
             continue  # folded into another one since the listing
-    return _ordered(told), damaged
+    return list(manifests.standing(told)), damaged
 
 
 def _open(storage: Storage) -> tuple[list[Compaction], list[Poison]]:

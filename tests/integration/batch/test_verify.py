@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
@@ -173,14 +174,19 @@ def landed_again(one: Lake) -> None:
     assert again.batch == 3
 
 
+def records_lost_before(one: Lake) -> None:
+    later = sent([frame("W1", second) for second in (12, 13, 17)], "W1", 12)
+    one.land([*later[:2], dataclasses.replace(later[2], offset=17)])
+
+
 def foreign_file(one: Lake) -> None:
     one.storage.write(f"{VITALS_TABLE.path}/date=2026-01-02/ward=W1/mine.parquet", b"PAR1")
 
 
 def checkpoint_ahead(one: Lake) -> None:
-    one.storage.write(f"{CHECKPOINT}/commits/7", b'v1\n{"nextBatchWatermarkMs":0}')
+    one.storage.write(f"{CHECKPOINT}/000000000000/commits/7", b'v1\n{"nextBatchWatermarkMs":0}')
     ends = msgspec.json.encode({VITALS.name: {"0": 5}})
-    one.storage.write(f"{CHECKPOINT}/offsets/7", b'v1\n{"batchWatermarkMs":0}\n' + ends)
+    one.storage.write(f"{CHECKPOINT}/000000000000/offsets/7", b'v1\n{"batchWatermarkMs":0}\n' + ends)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +208,7 @@ def checkpoint_ahead(one: Lake) -> None:
         (batch_forgotten, {"gap", "extra_file"}),
         (manifest_damaged, {"bad_manifest", "gap", "extra_file"}),
         (landed_again, {"overlap", "doubled_record", "doubled_row"}),
+        (records_lost_before, {"lost"}),
         (foreign_file, {"extra_file"}),
         (checkpoint_ahead, {"lost_batch"}),
     ],
