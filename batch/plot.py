@@ -200,7 +200,7 @@ def _checked(to: Path | None) -> Path | None:
 
 def _absent(who: str, there: Collection[str], patients: int) -> NoReturn:
     near = difflib.get_close_matches(who, there, n=NEAREST, cutoff=0.5) or sorted(there)[:NEAREST]
-    told = f"; {patients} are there, like {', '.join(near)}" if near else "; nobody was heard in the last minute"
+    told = f"; {patients} were heard, like {', '.join(near)}" if near else "; nobody was heard at all"
     print(f"ward plot: nobody called {who} is there{told}", file=sys.stderr)
     raise typer.Exit(NOT_FOUND)
 

@@ -25,6 +25,7 @@ AHEAD: Final = 5
 """The newest forecast is drawn for a fifth of the time shown, an hour at the most."""
 FRESH_MS: Final = 120_000
 """An older forecast is not in force any more."""
+FRESH_READING_MS: Final = 10_000
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 NAMES: Final = {
     **{str(vital): (vital,) for vital in trends.SHOWN},
@@ -100,7 +101,7 @@ def drawn(one: Chart, zone: tzinfo, figure: Figure | None = None) -> Figure:
         figure = Page(figsize=(9.0, 1.1 + 1.25 * len(rows)), dpi=120)
     figure.clear()
     axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
-    figure.subplots_adjust(left=0.09, right=0.92, top=1 - 0.55 / figure.get_figheight(), hspace=0.12,
+    figure.subplots_adjust(left=0.105, right=0.92, top=1 - 0.55 / figure.get_figheight(), hspace=0.12,
                            bottom=0.5 / figure.get_figheight())  # fmt: skip
     tokens = report_look.colours()
     for place, vitals in zip(axes, rows, strict=True):
@@ -113,7 +114,7 @@ def drawn(one: Chart, zone: tzinfo, figure: Figure | None = None) -> Figure:
         report_axes.scale(place, shown_of)
         place.set_ylabel("\n".join([*(line_of(trend) for trend in shown_of), VITALS[vitals[0]].shown_unit]), fontsize=7,
                          rotation=0, ha="left", va="center")  # fmt: skip
-        place.yaxis.set_label_coords(-0.095, 0.5)
+        place.yaxis.set_label_coords(-0.115, 0.5)
         place.spines[["top", "right"]].set_visible(False)
         place.grid(axis="x")
         place.axvline((one.to_ms - one.from_ms) / 1000, color=tokens["edge"], linewidth=0.6)
@@ -161,7 +162,7 @@ def _since(trend: Trend, to_ms: int) -> str:
     ago = to_ms - trend.last_ms
     low, high = trend.limits["low"], trend.limits["high"]
     limits = f"{'' if low is None else f'{low:g}'}–{'' if high is None else f'{high:g}'}"
-    return f"{length_shown(ago)} ago" if ago > 10_000 else limits
+    return f"{length_shown(ago)} ago" if ago > FRESH_READING_MS else limits if low or high else ""
 
 
 def sparkline(trend: Trend, from_ms: int, to_ms: int, cells: int) -> tuple[str, str]:

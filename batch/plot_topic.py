@@ -20,6 +20,8 @@ from models.ward.tagging import USABLE, tag_of
 
 LOOK_MS: Final = 60_000
 """Whoever is there was heard within so long."""
+FORECAST_MS: Final = 600_000
+"""The newest forecast is looked for in so long a stretch of the log."""
 ANSWERS_MS: Final = 5_000
 POLL_MS: Final = 250
 
@@ -113,7 +115,8 @@ class Log:
 def find(log: Log, who: str, now_ms: int, last_ms: int) -> tuple[Place | None, dict[str, Place]]:
     """Where the patient (or the patient of that bed) is, and everybody who was heard in the last minute.
 
-    Who has fallen silent is looked for through the whole of the time that is to be drawn.
+    Who has fallen silent is looked for through the whole of the time that is to be drawn, and so is everybody where
+    nobody was heard of late.
     """
     partitions = log.partitions(VITALS.name)
     there: dict[str, Place] = {}
@@ -123,12 +126,13 @@ def find(log: Log, who: str, now_ms: int, last_ms: int) -> tuple[Place | None, d
     by_bed = {place.bed: place for place in there.values()}
     found = there.get(who) or by_bed.get(who)
     if found is None and last_ms > LOOK_MS:
-        needle = msgspec.json.encode(who)
+        needle, everybody, earlier = msgspec.json.encode(who), not there, dict[str, Place]()
         for record in log.since(VITALS.name, partitions, now_ms - last_ms):
-            if record.value is not None and needle in record.value:
+            if record.value is not None and (everybody or needle in record.value):
                 for frame in _frames(record):
-                    named = [bed for bed in frame.beds if who in (bed.patient, bed.bed)]
-                    found = Place(named[0].patient, named[0].bed, frame.ward) if named else found
+                    earlier |= {bed.patient: Place(bed.patient, bed.bed, frame.ward) for bed in frame.beds}
+        found = earlier.get(who) or {place.bed: place for place in earlier.values()}.get(who)
+        there = there or earlier
     return found, there
 
 
@@ -214,7 +218,7 @@ class Watch:
 def read(log: Log, place: Place, now_ms: int, last_ms: int) -> Watch:
     """What the log has of the patient: only the ward's own partition is read, of either topic."""
     watch = Watch(place)
-    for topic, since_ms in ((FORECASTS, now_ms - LOOK_MS), (VITALS, now_ms - last_ms)):
+    for topic, since_ms in ((FORECASTS, now_ms - min(last_ms, FORECAST_MS)), (VITALS, now_ms - last_ms)):
         partition = partition_for(place.ward, len(log.partitions(topic.name)))
         for record in log.since(topic.name, [partition], since_ms):
             watch.hear(record)

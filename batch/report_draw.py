@@ -153,7 +153,7 @@ def _lost(of: Sequence[Trend]) -> list[str]:
     for trend in of:
         word = f" {VITALS[trend.vital].short}" if len(of) > 1 else ""
         if trend.beyond_ms:
-            found.append(f"beyond{word} {length_shown(trend.beyond_ms)}")
+            found.append(f"out{word} {length_shown(trend.beyond_ms)}")
     if of[0].missing_ms:
         found.append(f"missing {length_shown(of[0].missing_ms)}")
     return found

@@ -39,7 +39,7 @@ def timeline(axes: Axes, page: ShiftPage, figure: Figure) -> None:
     lanes = names if len(names) <= LANES else [*names[: LANES - 1], f"{len(names) - LANES + 1} others"]
     rows = max(len(lanes), 1)
     axes.set_ylim(rows - 0.45, -0.55)
-    axes.set_yticks(range(len(lanes)), [look.plain(lane.replace("_", " "), 26) for lane in lanes], fontsize=5.5)
+    axes.set_yticks(range(len(lanes)), [look.plain(lane.replace("_", " "), 25) for lane in lanes], fontsize=5.2)
     axes.tick_params(axis="y", length=0)
     marked: dict[int, float] = {}
     for alarm in every:
@@ -58,7 +58,8 @@ def _bar(axes: Axes, alarm: Alarm, lane: int, page: ShiftPage, rows: int, marked
     """One alarm; where marks of a lane would lie on one another, the first one stands for them."""
     what, width = look.kind(alarm), page.ends_ms - page.from_ms
     start = max(alarm.start_ms, page.from_ms)
-    end = page.to_ms if alarm.ended_ms is None else min(alarm.ended_ms, page.to_ms)
+    known_ms = min(max(page.foot.to_ms or start, start), page.to_ms)
+    end = known_ms if alarm.ended_ms is None else min(alarm.ended_ms, page.to_ms)
     x, length = (start - page.from_ms) / 1000, max(end - start, width / 250) / 1000
     height = min(0.62, 0.12 * rows + 0.2)
     face = "white" if what == "advisory" else look.colour(what)
