@@ -24,7 +24,7 @@ BERLIN = zone_named("Europe/Berlin")
 
 
 def alarm(n: int, at_s: float, **more: Any) -> Alarm:
-    told = {
+    told: dict[str, Any] = {
         "alert_id": f"a{n}",
         "bed": "01",
         "patient": "p",
