@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from batch import manifests
 from batch.publish import publish
 from batch.storage import Storage
+from contracts.errors import Transient
 from contracts.lake import STAGING, Table, partition_value
 
 if TYPE_CHECKING:
@@ -95,7 +96,13 @@ def write(rows: Any, storage: Storage, folder: str, table: Table) -> None:
 
 @contextlib.contextmanager
 def running(name: str, settings: Settings, spark: Any = None) -> Iterator[Any]:
-    """``spark``, or a session of this name that ends with the block; its Python workers import what we import."""
+    """``spark``, or a session of this name that ends with the block; its Python workers import what we import.
+
+    What Spark gives up on in the block is Transient: nothing was published, and the same call may succeed later.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
     made = spark
     if made is None:
         from batch.spark import session
@@ -104,6 +111,11 @@ def running(name: str, settings: Settings, spark: Any = None) -> Iterator[Any]:
     try:
         made.sparkContext.environment["PYTHONPATH"] = str(TOP)
         yield made
+    except (Py4JError, PySparkException) as failed:
+        said = [
+            line for line in str(failed).splitlines() if "Error" in line or "Exception" in line or "Transient" in line
+        ]
+        raise Transient(f"Spark gave up, nothing was published: {(said or [str(failed)])[-1].strip():.300}") from failed
     finally:
         if spark is None:
             made.stop()
