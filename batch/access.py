@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -92,6 +93,9 @@ def send(bootstrap: str, row: Access) -> None:
     from kafka import KafkaProducer
     from kafka.errors import KafkaError
 
+    if not any(_answers(one) for one in bootstrap.split(",")):
+        # asked first, because the client that finds nobody leaves its sockets open
+        raise Transient(f"no Kafka broker at {bootstrap}, so the read cannot be told and was not done")
     try:
         producer = KafkaProducer(
             bootstrap_servers=bootstrap, acks="all", bootstrap_timeout_ms=ANSWERS_MS, max_block_ms=ANSWERS_MS
@@ -107,3 +111,12 @@ def send(bootstrap: str, row: Access) -> None:
         raise Transient(f"{bootstrap} did not take the row of this read, which was not done: {away}") from away
     finally:
         producer.close(timeout=1)
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_MS / 1000).close()
+    except (OSError, ValueError):
+        return False
+    return True

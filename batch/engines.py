@@ -272,7 +272,7 @@ def _bad(wrong: Exception) -> Poison:
     """DuckDB's message: what it is, and where, by the line that it draws under the text."""
     lines = str(wrong).strip().splitlines()
     line = next((one for one in lines if re.match(r"LINE \d+: ", one)), None)
-    caret = next((one for one in lines if one.strip() == "^"), None)
+    caret = next((one for one in lines if re.fullmatch(r"\s*\^+", one)), None)
     why = lines[0].partition(": ")[2] or lines[0]
     if "does not exist" in why and "unction" in why:
         why += "; functions of the lake are Spark's: --engine spark"

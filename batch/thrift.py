@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
+from xml.sax.saxutils import escape
 
 from batch.storage import Storage
 from batch.tables import FRESH, Keeper
@@ -22,7 +23,7 @@ from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 USER: Final = "hive"
 """Who this process is on HDFS; see contracts.lake.MEMBERS."""
@@ -62,8 +63,8 @@ def options(settings: Settings) -> dict[str, str]:
     host, port = address(settings)
     place = home(settings)
     derby = f"-Dderby.stream.error.file={place / 'derby.log'} -Dderby.system.home={place}"
+    told = _hive_site(place, metastore(settings, place))
     hive = {
-        **metastore(settings, place),
         "datanucleus.schema.autoCreateAll": "true",
         "hive.metastore.schema.verification": "false",
         "hive.server2.thrift.bind.host": host,
@@ -71,6 +72,7 @@ def options(settings: Settings) -> dict[str, str]:
         "hive.server2.authentication": "NONE",
         "hive.server2.enable.doAs": "false",
         "hive.server2.logging.operation.enabled": "false",
+        "hive.stats.autogather": "false",  # else every new partition is listed once more, for nothing
         "hive.exec.scratchdir": f"file://{place / 'scratch'}",
         "hive.exec.local.scratchdir": str(place / "local"),
         "hive.downloaded.resources.dir": str(place / "resources"),
@@ -79,7 +81,7 @@ def options(settings: Settings) -> dict[str, str]:
     return {
         **{f"spark.hadoop.{name}": value for name, value in hive.items()},
         **FRESH,
-        "spark.driver.extraClassPath": ":".join(drivers),
+        "spark.driver.extraClassPath": ":".join((str(told), *drivers)),
         "spark.driver.extraJavaOptions": f"{common(settings)['spark.driver.extraJavaOptions']} {derby}",
         "spark.sql.warehouse.dir": f"file://{place / 'warehouse'}",
         # our functions are imported by Python workers, whose path is not ours
@@ -96,8 +98,8 @@ def options(settings: Settings) -> dict[str, str]:
 def metastore(settings: Settings, place: Path) -> dict[str, str]:
     """Where Hive's metastore is: an embedded Derby below ``place``, or the database of WARD_METASTORE_URL.
 
-    User and password of ``jdbc:postgresql://host/name?user=…&password=…`` go into settings of their own, which Spark
-    shows to nobody. Raises Misconfigured for another kind of database.
+    User and password of ``jdbc:postgresql://host/name?user=…&password=…`` become settings of their own. Raises
+    Misconfigured for another kind of database.
     """
     url = settings.metastore_url
     if url is None:
@@ -117,6 +119,18 @@ def metastore(settings: Settings, place: Path) -> dict[str, str]:
         "javax.jdo.option.ConnectionDriverName": "org.postgresql.Driver",
         **said,
     }
+
+
+def _hive_site(place: Path, settings: Mapping[str, str]) -> Path:
+    """The folder of a hive-site.xml that only its owner can read: settings of Spark stand on a command line."""
+    folder = place / "conf"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    rows = (f"<property><name>{k}</name><value>{escape(v)}</value></property>" for k, v in settings.items())
+    draft = folder / ".hive-site.xml"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f"<configuration>{''.join(rows)}</configuration>\n")
+    draft.replace(folder / "hive-site.xml")
+    return folder
 
 
 class Server:
