@@ -33,8 +33,11 @@ GRACE_S: Final = 600.0
 """So long a reader that opened one of the small files may go on reading it after they were joined."""
 GROUP_MB: Final = 64
 """At most so much is read into memory at once, as it stands on disk ..."""
-GROUP_ROWS: Final = 2_000_000
-"""... and so many rows."""
+GROUP_ROWS: Final = 4_000_000
+"""... and so many rows: about 1 GB."""
+SOME_ROWS: Final = 400_000
+SOME_MB: Final = 8
+"""The same beside the stream, in its process: about 100 MB."""
 URL_BYTES: Final = 40_000
 """Names of files to be joined travel in one URL; the NameNode takes 64 KB."""
 MAGIC: Final = b"PAR1"
@@ -79,7 +82,7 @@ def candidates(now: View, target: int, min_files: int, tables: Iterable[str] = (
     """The groups of small files that are worth joining, those of most files first.
 
     ``tiered``: leave out files that are much larger than all smaller ones together, so that a partition which grows all
-    day is not written anew at every call.
+    day is not written anew at every call; and join no more at once than fits into the stream's process.
     """
     busy = {file.path for going in now.open for file in going.sources}
     wanted = set(tables) or {table.name for table in COMPACTED}
@@ -92,7 +95,8 @@ def candidates(now: View, target: int, min_files: int, tables: Iterable[str] = (
         small = sorted(files, key=lambda file: (file.size, file.path))
         if tiered:
             small = _tier(small)
-        groups += [Group(part[0].table, part) for part in _parts(small) if len(part) >= max(2, min_files)]
+        parts = _parts(small, SOME_ROWS if tiered else GROUP_ROWS, (SOME_MB if tiered else GROUP_MB) * MB)
+        groups += [Group(part[0].table, part) for part in parts if len(part) >= max(2, min_files)]
     return sorted(groups, key=lambda group: (-len(group.files), group.files[0].path))
 
 
@@ -113,13 +117,13 @@ def _tier(files: Sequence[File]) -> list[File]:
     return taken
 
 
-def _parts(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
+def _parts(files: Sequence[File], most_rows: int, most_bytes: int) -> Iterator[tuple[File, ...]]:
     """Cut where memory, or the length of a URL, asks for it; each part in order of path, the oldest batch first."""
     part: list[File] = []
     size = rows = text = 0
     for file in sorted(files, key=lambda one: one.path):
         length = len(quote(file.path)) + 3
-        full = size + file.size > GROUP_MB * MB or rows + file.rows > GROUP_ROWS or text + length > URL_BYTES
+        full = size + file.size > most_bytes or rows + file.rows > most_rows or text + length > URL_BYTES
         if part and full:
             yield tuple(part)
             part, size, rows, text = [], 0, 0, 0
