@@ -14,6 +14,7 @@ from batch.asked import by_duckdb
 from batch.snapshot import Snapshot, connected, read_with
 from batch.storage import Storage
 from batch.tables import RESEARCH, views
+from batch.typed import dataset
 from contracts.errors import Poison
 from contracts.lake import ALL
 
@@ -142,13 +143,11 @@ def selected(storage: Storage, query: Query, snapshot: Snapshot) -> Any:
     def read(files: dict[str, list[str]]) -> Any:
         import duckdb
 
-        connection = connected(storage, snapshot, files)
-        try:
-            return connection.sql(query.text).to_arrow_table()
-        except duckdb.Error as wrong:
-            raise Poison("bad_sql", _first_line(wrong), "query") from wrong
-        finally:
-            connection.close()
+        with connected(storage, snapshot, files) as connection:
+            try:
+                return connection.sql(query.text).to_arrow_table()
+            except duckdb.Error as wrong:
+                raise Poison("bad_sql", _first_line(wrong), "query") from wrong
 
     return checked(read_with(storage, snapshot, read))
 
@@ -177,13 +176,14 @@ def pseudonyms_among(storage: Storage, query: Query, snapshot: Snapshot) -> tupl
         return ()
 
     def read(files: dict[str, list[str]]) -> tuple[str, ...]:
-        connection = connected(storage, snapshot, files)
-        try:
-            one = "SELECT patient FROM {} WHERE patient IN (SELECT unnest($1))"
-            asked = " UNION ".join(one.format(name) for name in having)
-            return tuple(sorted(row[0] for row in connection.execute(asked, [list(query.literals)]).fetchall()))
-        finally:
-            connection.close()
+        import pyarrow.compute as pc
+
+        named = pc.field(PATIENT).isin(list(query.literals))
+        found: set[str] = set()
+        for table in (ALL[name] for name in having if files[name]):
+            rows = dataset(storage, table, files[table.name]).to_table(columns=[PATIENT], filter=named)
+            found |= set(rows[PATIENT].unique().to_pylist())
+        return tuple(sorted(found))
 
     found: tuple[str, ...] = read_with(storage, snapshot, read)
     return found

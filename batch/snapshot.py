@@ -6,8 +6,12 @@ A derived table is held by its files.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +25,7 @@ from contracts.lake import ALL, Table
 HIDDEN: Final = "not in the de-identified view"
 """Words in the meaning of a column that researchers do not get."""
 TRIES: Final = 5
+COPIERS: Final = 4
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -137,26 +142,49 @@ def visible(table: Table) -> list[str]:
     return [column.name for column in (*table.columns, *table.partitions) if HIDDEN not in column.means]
 
 
-def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence[str]]) -> Any:
-    """A DuckDB connection that sees the held rows as views named like the tables, and nothing else of any kind."""
+@contextlib.contextmanager
+def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+    """A DuckDB connection that sees the held rows as views named like the tables, and nothing else of any kind.
+
+    The files are copied first: DuckDB's threads and those of a filesystem in Python can wait for each other for ever,
+    which was seen once in some 200 queries of a busy machine.
+    """
     import duckdb
 
     from batch.tables import RESEARCH
 
-    connection = duckdb.connect(config={"threads": "2", "memory_limit": "4GB"})
-    connection.execute(f"CREATE SCHEMA {RESEARCH}")
-    for held in snapshot.tables:
-        table, paths = ALL[held.table], list(files[held.table])
-        connection.register(
-            f"held_{table.name}", dataset(storage, table, paths) if paths else schema(table).empty_table()
-        )
-        columns = ", ".join(f'"{name}"' for name in visible(table))
-        rows = f"SELECT {columns} FROM main.held_{table.name} WHERE {limit(held)}"  # noqa: S608  # names are the contract's
-        connection.execute(f"CREATE VIEW {RESEARCH}.{table.name} AS {rows}")
-    connection.execute(f"SET search_path = '{RESEARCH}'")
-    for setting in ("enable_external_access=false", "python_enable_replacements=false", "lock_configuration=true"):
-        connection.execute(f"SET {setting}")
-    return connection
+    with tempfile.TemporaryDirectory(prefix="ward-cohort-") as copies:
+        _copy(storage, [path for paths in files.values() for path in paths], copies)
+        connection = duckdb.connect(config={"threads": "2", "memory_limit": "4GB"})
+        try:
+            connection.execute(f"CREATE SCHEMA {RESEARCH}")
+            for held in snapshot.tables:
+                table, paths = ALL[held.table], list(files[held.table])
+                source = dataset(storage, table, paths, copies) if paths else schema(table).empty_table()
+                connection.register(f"held_{table.name}", source)
+                columns = ", ".join(f'"{name}"' for name in visible(table))
+                rows = f"SELECT {columns} FROM main.held_{table.name} WHERE {limit(held)}"  # noqa: S608  # names are the contract's
+                connection.execute(f"CREATE VIEW {RESEARCH}.{table.name} AS {rows}")
+            connection.execute(f"SET search_path = '{RESEARCH}'")
+            for setting in ("enable_external_access", "python_enable_replacements"):
+                connection.execute(f"SET {setting}=false")
+            connection.execute("SET lock_configuration=true")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _copy(storage: Storage, paths: Sequence[str], folder: str) -> None:
+    """Bring files of HDFS below a local folder, under the paths that they have."""
+
+    def one(path: str) -> None:
+        target = Path(f"{folder}{path}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(storage.read(path))
+
+    with ThreadPoolExecutor(COPIERS) as pool:
+        for _ in pool.map(one, paths):
+            pass
 
 
 def limit(held: Held) -> str:

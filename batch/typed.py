@@ -35,17 +35,21 @@ def partitioning(table: Table) -> Any:
     return ds.partitioning(pa.schema([_field(column) for column in table.partitions]), flavor="hive")
 
 
-def dataset(storage: Any, table: Table, paths: list[str]) -> Any:
-    """These files of a table as one Arrow dataset; a column that a file does not have is null in its rows."""
+def dataset(storage: Any, table: Table, paths: list[str], copies: str | None = None) -> Any:
+    """These files of a table as one Arrow dataset; a column that a file does not have is null in its rows.
+
+    ``copies`` is a local folder that has them under the same paths: then HDFS is not asked.
+    """
     import pyarrow.dataset as ds
+    import pyarrow.fs
 
     return ds.dataset(
-        paths,
+        [f"{copies or ''}{path}" for path in paths],
         schema=schema(table),
         format="parquet",
-        filesystem=storage.arrow(),
+        filesystem=pyarrow.fs.LocalFileSystem() if copies else storage.arrow(),
         partitioning=partitioning(table) if table.partitions else None,
-        partition_base_dir=table.path,
+        partition_base_dir=f"{copies or ''}{table.path}",
     )
 
 
