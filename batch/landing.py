@@ -18,6 +18,7 @@ from contracts.topology import VITALS, Topic
 ROWS_A_TASK: Final = 400_000
 """Above this many rows of a table, two tasks write them, each partition still in one file."""
 READERS: Final = 2
+_BLANK: Final = r"^\\s*$"
 _RECORD: Final = re.compile(r"(?<![\w.])r(?=[.])")
 """The parsed record, as the shapes call it in what they say of a whole record."""
 _STRICT: Final = (
@@ -68,7 +69,7 @@ def landed(batch: Any, topics: Iterable[Topic[Any]] = LANDED) -> Any:
     return judged.selectExpr(
         *(f"`{column.name}`" for column in RECORDS.columns[:-1]),
         "case when misfit is not null then misfit"
-        " when `rows` = 0 and corrupt then 'wrong_type: a part that holds the rows' end as unreadable",
+        " when `rows` = 0 and corrupt then 'wrong_type: a part of it' end as unreadable",
         "topic",
         f"{shapes.ingest_date()} as `date`",
         *(f"case when misfit is null then {_parsed(topic)} end as {_parsed(topic)}" for topic in held),
@@ -190,7 +191,7 @@ def _misfit(topic: Topic[Any]) -> str:
     missing = f"array_compact(array({gaps}))"
     return (
         "case when value is null then 'tombstone: no value'"
-        " when trim(text) = '' then 'empty: no value'"
+        f" when text rlike '{_BLANK}' then 'empty: no value'"
         " when not is_valid_utf8(text) then 'not_utf8: bytes that are no text'"
         f" when {at} is null or ({at}.{CORRUPT} is not null and size({missing}) = {len(names)})"
         " then 'not_json: no JSON object'"

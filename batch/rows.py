@@ -97,7 +97,8 @@ class Rows:
             return self.columns[column.name]
         for at, record in self.sources:
             if column.name in record.__struct_fields__:
-                return told(record, column.name, at)
+                found = told(record, column.name, at)
+                return f"try_cast({found} as int)" if column.type == "int" else found
         raise KeyError(f"{self.table.name}.{column.name}")
 
 
@@ -232,7 +233,7 @@ FROM_TOPICS: Final = (
         {
             "anomaly": "b.anomaly.score",
             "learning": "b.anomaly.learning",
-            "baseline_s": _if_anomaly(told(r.Anomaly, "baseline_s", "b.anomaly")),
+            "baseline_s": _if_anomaly(f"try_cast({told(r.Anomaly, 'baseline_s', 'b.anomaly')} as int)"),
             "drivers": _if_anomaly(_all("b.anomaly.drivers")),
             "drift": _if_anomaly(_all("b.anomaly.drift")),
             "risks": _RISKS,
@@ -249,7 +250,7 @@ FROM_TOPICS: Final = (
         ),
         (("v", r.VitalForecast), ("b", r.BedForecast), ("r", r.VitalsForecast)),
         {
-            "horizon_s": "h",
+            "horizon_s": "try_cast(h as int)",
             **{name: f"get(v.`{name}`, h_at)" for name in ("quantiles", "below", "above", "skill")},
             **_FRAME,
         },
@@ -259,7 +260,7 @@ FROM_TOPICS: Final = (
         lake.ALERTS_TABLE,
         (),
         (("r", r.AlertTransition),),
-        {"seq": "try_cast(r.seq as int)", "value": _number("r.`value`"), **_FRAME},
+        {"value": _number("r.`value`"), **_FRAME},
     ),
     Rows(lake.ACTIONS, (), (("r", r.AlertAction),)),
     Rows(lake.IMAGES, (), (("r", r.ImageArrival),)),

@@ -56,13 +56,15 @@ def whole_ddl(table: Table) -> str:
 def _fields(kind: Any, colon: str) -> str:
     unused = UNUSED.get(kind.cls.__name__, frozenset())
     return ", ".join(
-        f"`{field.encode_name}`{colon}{_type(field.type, field.encode_name)}"
+        f"`{field.encode_name}`{colon}{_type(field.type, field.encode_name, isinstance(field.default, int))}"
         for field in kind.fields
         if field.name not in unused
     )
 
 
-def _type(kind: Any, name: str) -> str:
+def _type(kind: Any, name: str, wide: bool = False) -> str:
+    """A type's DDL. Whole numbers with a default are read ``wide``: what has no room in its column is null there, and
+    must not be taken for what did not travel; and one of a list must not take the others with it."""
     if isinstance(kind, msgspec.inspect.UnionType):
         own = [one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType)]
         # a number or a letter arrives as its text
@@ -70,9 +72,9 @@ def _type(kind: Any, name: str) -> str:
     if isinstance(kind, msgspec.inspect.StructType):
         return f"struct<{_fields(kind, ':')}>"
     if isinstance(kind, msgspec.inspect.VarTupleType):
-        return f"array<{_type(kind.item_type, name)}>"
+        return f"array<{_type(kind.item_type, name, wide=True)}>"
     if isinstance(kind, msgspec.inspect.IntType):
-        return "bigint" if name.endswith("_ms") or name in _LONG else "int"
+        return "bigint" if wide or name.endswith("_ms") or name in _LONG else "int"
     plain: Mapping[type[Any], str] = {
         msgspec.inspect.FloatType: "double",
         msgspec.inspect.BoolType: "boolean",

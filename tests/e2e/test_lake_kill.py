@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.hdfs,
     pytest.mark.spark,
-    pytest.mark.timeout(3600 if FULL else 900),
+    pytest.mark.timeout(3600 if FULL else 1800),
 ]
 
 Identity = tuple[int, int, int]
@@ -82,7 +82,11 @@ def identities(storage: Storage, table: Table, names: list[str]) -> Counter[Any]
     if not storage.exists(table.path):
         return Counter()
     found = ds.dataset(
-        table.path, filesystem=storage.arrow(), format="parquet", partitioning=typed.partitioning(table)
+        table.path,
+        filesystem=storage.arrow(),
+        format="parquet",
+        schema=typed.schema(table),
+        partitioning=typed.partitioning(table),
     ).to_table(columns=names)
     return Counter(zip(*(found.column(name).to_pylist() for name in names), strict=True))
 

@@ -28,6 +28,7 @@ from contracts.errors import Misconfigured, Transient
 from contracts.lake import LANDED, RECORDS, ROOT, VITALS_TABLE
 from contracts.settings import Settings
 from contracts.topology import IMAGE_JOBS, VITALS
+from infra.stack import wait_until
 from tests.contract.real_examples import EXAMPLES
 from tests.integration.batch import oracle
 
@@ -88,8 +89,7 @@ class Shore:
         lake = Lake(self.settings, self.spark, self.metrics, threading.Event())
         change(lake)
         query = lake.query(once=True)
-        while query.isActive:
-            query.awaitTermination(1)
+        assert wait_until(lambda: not query.isActive, 240)
         failed = query.exception()
         return (lake.batches.failure or Transient(str(failed))) if failed else None
 
