@@ -40,6 +40,8 @@ class Reader:
     """Reads tables of one lake and keeps account of what it read."""
 
     def __init__(self, storage: Storage) -> None:
+        """Raises Transient when HDFS does not answer; asked first, for hdfs-native would wait for it for minutes."""
+        storage.exists(TABLES)
         self._storage = storage
         self._fs = storage.arrow()
         self._read: dict[str, tuple[int, int]] = {}

@@ -200,6 +200,15 @@ def test_who_is_not_there_is_told_with_who_is_and_nothing_is_written(shift: Shif
     assert not list(tmp_path.iterdir())
 
 
+def test_without_hdfs_the_command_ends_at_once_and_says_so(shift: Shift, tmp_path: Path) -> None:
+    away = {"WARD_HDFS_URL": "http://127.0.0.1:9", "WARD_HDFS_RPC": "hdfs://127.0.0.1:9"}
+    done = dataclasses.replace(shift, environ=shift.environ | away).report(
+        "day", "W1", "2026-01-02", "--to", str(tmp_path)
+    )
+    assert (done.returncode, "does not answer" in done.stderr) == (4, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_forecasts_that_were_in_force_lie_within_what_was_forecast(shift: Shift, tmp_path: Path) -> None:
     patient = shift.patient("W1-02")
     asked = ["--from", "2026-01-02T06:00Z", "--for", "150s", "--to", str(tmp_path), "--format", "png", "--json"]

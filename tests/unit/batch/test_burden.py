@@ -101,7 +101,7 @@ def book_of(transitions: list[AlertTransition]) -> Book:
 HEARD_S = {"01": 40_000.0, "02": 3600.0, "03": 86_400.0}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(episodes(), st.randoms(use_true_random=False))
 def test_the_same_word_is_the_same_number_as_in_a_comparison(told: list[AlertTransition], chance: Any) -> None:
     rows = [row(one) for one in [*told, *told[: len(told) // 2]]]  # some of them twice, and in any order
@@ -121,7 +121,7 @@ def test_the_same_word_is_the_same_number_as_in_a_comparison(told: list[AlertTra
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 3 * HOUR_S * 1000), max_size=60))
 def test_minutes_in_flood_by_brute_force(times: list[int]) -> None:
     ends = range(MINUTE_MS, 4 * HOUR_S * 1000, MINUTE_MS)
@@ -129,7 +129,7 @@ def test_minutes_in_flood_by_brute_force(times: list[int]) -> None:
     assert flooded(times) == brute
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(episodes(), st.integers(0, HOUR_S), st.integers(1, HOUR_S))
 def test_rates_waits_and_the_table_by_brute_force(told: list[AlertTransition], start_s: int, length_s: int) -> None:
     span = start_s * 1000, (start_s + length_s) * 1000

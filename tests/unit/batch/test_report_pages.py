@@ -72,7 +72,7 @@ def test_a_forecast_without_a_value_in_force_begins_at_its_first_horizon_or_not_
 SCORES = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9), st.integers(0, 9)), max_size=60)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SCORES)
 def test_news2_steps_say_at_every_second_what_was_scored_last_within_a_minute(told: list[tuple[int, int, int]]) -> None:
     rows = sorted({s: (low, low + wide) for s, low, wide in told}.items())

@@ -36,7 +36,7 @@ def in_force(readings: list[tuple[int, float]], at_ms: int, after_ms: int) -> fl
     return value if at_ms - last_ms < after_ms else None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(READINGS)
 def test_every_second_is_within_limits_beyond_them_or_in_a_gap(readings: list[tuple[int, float]]) -> None:
     one = drawn(Vital.HEART_RATE, readings)
@@ -54,7 +54,7 @@ def test_every_second_is_within_limits_beyond_them_or_in_a_gap(readings: list[tu
     assert one.beyond_ms == sum(out.to_ms - out.from_ms for out in one.beyond)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(READINGS, st.integers(2, 40))
 def test_points_keep_the_extremes_and_never_join_over_a_gap(readings: list[tuple[int, float]], points: int) -> None:
     kept = sorted(dict(readings).items())
@@ -107,7 +107,7 @@ def test_a_stretch_tells_the_worst_value_and_whether_it_was_extreme() -> None:
 
 
 @pytest.mark.parametrize("vital", trends.SHOWN)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     value=st.one_of(st.none(), st.floats(-200, 400), st.sampled_from([-100.0, -1.0, 0.0])),
     quality=st.sampled_from(list(Quality)),
