@@ -41,6 +41,7 @@ SOME_MB: Final = 8
 URL_BYTES: Final = 40_000
 """Names of files to be joined travel in one URL; the NameNode takes 64 KB."""
 MAGIC: Final = b"PAR1"
+LEVEL: Final = 6
 ROW_GROUP: Final = 500_000
 ROW_GROUP_BYTES: Final = 128 * MB
 COMPACTED: Final = (RECORDS, *FROM_TOPICS)
@@ -341,7 +342,7 @@ def parquet(rows: Any, offset: int = 0) -> bytes:
 
     sink = pa.BufferOutputStream()
     group = max(100_000, min(ROW_GROUP, int(ROW_GROUP_BYTES * len(rows) / max(1, rows.nbytes))))
-    with pq.ParquetWriter(sink, rows.schema, compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(sink, rows.schema, compression="zstd", compression_level=LEVEL, store_schema=False) as writer:
         if offset:
             sink.write(bytes(offset - len(MAGIC)))  # the writer has just written its first bytes
         writer.write_table(rows, row_group_size=group)

@@ -140,6 +140,23 @@ def policy(
     raise typer.Exit(sweep.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench lake · ward bench lake --short · ward bench lake --for 5m --json")
+def lake(
+    beds: Annotated[int, typer.Option(min=50, max=10_000, help="Beds of each backlog; live from 1000 on.")] = 1_250,
+    ticks: Annotated[int, typer.Option(min=5, max=600, help="Seconds of each backlog.")] = 60,
+    duration: Annotated[str, typer.Option("--for", help="How long live readings are played: 60s, 5m.")] = "60s",
+    short: Annotated[bool, typer.Option("--short", help="100 beds, three backlogs of 20 s, 30 s live.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rows a second and CPU a million of the lake's stream, event to readable, cost of growth, files when compacted."""
+    from infra.bench import lake as stream
+
+    wanted = (100, 20, 30, say, 3) if short else (beds, ticks, _seconds(duration), say)
+    report = stream.measure(*wanted)
+    _print(report, stream.lines(report), as_json)
+    raise typer.Exit(stream.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())
