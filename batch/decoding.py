@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -56,26 +57,31 @@ class Work:
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
         """A partition: batches of LABELLED in, batches of ``columns`` out."""
-        from pathlib import Path
-
         import pyarrow as pa
 
-        from models.imaging import keyfile
-        from models.imaging.guarded import Guarded
-
         schema = _schema()
-        key = keyfile.key(Path(self.key_file)) if self.key_file else None
+        reader = _reader(self.key_file, self.seconds)
         clients = {user: Storage(self.url, self.rpc, user) for user in (self.user, IDENTITY)}
         rows: list[dict[str, Any]] = []
-        with Guarded(key, SIZES, seconds=self.seconds) as reader:
-            for batch in batches:
-                for row in batch.to_pylist():
-                    rows.append(_row(row, clients[_user(row["uri"], self.user)], reader))
-                    if len(rows) == AT_ONCE:
-                        yield pa.RecordBatch.from_pylist(rows, schema=schema)
-                        rows.clear()
+        for batch in batches:
+            for row in batch.to_pylist():
+                rows.append(_row(row, clients[_user(row["uri"], self.user)], reader))
+                if len(rows) == AT_ONCE:
+                    yield pa.RecordBatch.from_pylist(rows, schema=schema)
+                    rows.clear()
         if rows:
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+
+@functools.lru_cache(maxsize=1)
+def _reader(key_file: str | None, seconds: float) -> Guarded:
+    """The child of this worker: it serves one task after the other, and ends when the worker does."""
+    from pathlib import Path
+
+    from models.imaging import keyfile
+    from models.imaging.guarded import Guarded
+
+    return Guarded(keyfile.key(Path(key_file)) if key_file else None, SIZES, seconds=seconds)
 
 
 def _user(path: str, user: str) -> str:
