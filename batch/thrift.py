@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 from xml.sax.saxutils import escape
@@ -31,6 +32,16 @@ LOOK_S: Final = 3.0
 """How often the folders are looked at for new partitions."""
 QUERY_LIMIT_S: Final = 600
 """A query that runs longer is ended."""
+JDO: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "javax.jdo.PersistenceManagerFactoryClass": "org.datanucleus.api.jdo.JDOPersistenceManagerFactory",
+        "datanucleus.schema.autoCreateAll": "true",
+        "datanucleus.identifierFactory": "datanucleus1",
+        "datanucleus.rdbms.useLegacyNativeValueStrategy": "true",
+        "datanucleus.connectionPoolingType": "dbcp-builtin",
+    }
+)
+"""How Hive names its tables (HiveConf's own defaults), for making them."""
 UNSAFE: Final = ("reflect", "java_method", "try_reflect")
 """Functions of Spark that call any Java method inside the server; no client gets them."""
 
@@ -143,6 +154,8 @@ class Server:
         self._spark: Any = session("hive", settings, hive=True, more=options(settings), user=USER)
         jvm: Any = self._spark._jvm  # noqa: SLF001 - the Thrift server has no other door from Python
         _quiet(jvm)
+        if settings.metastore_url is not None:
+            make_schema(jvm, metastore(settings, home(settings)))
         functions.register(self._spark)
         everywhere(self._spark, jvm, functions.NAMES)
         self.keeper = Keeper(self.sql, Storage.of(settings, user=USER))
@@ -160,6 +173,24 @@ class Server:
         """Stop taking clients, then stop Spark."""
         self._thrift.stop()
         self._spark.stop()
+
+
+def make_schema(jvm: Any, settings: Mapping[str, str]) -> None:
+    """Make the metastore's tables all at once, where they are not there yet.
+
+    Left to Hive they are made one by one inside its transactions, and on PostgreSQL that waits for itself for ever.
+    """
+    known = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    mapping = jvm.scala.io.Source.fromInputStream(known.getResourceAsStream("package.jdo"), "UTF-8").mkString()
+    names = jvm.java.util.HashSet()
+    for name in re.findall(r'<class name="(\w+)"', mapping):
+        names.add(f"org.apache.hadoop.hive.metastore.model.{name}")
+    properties = jvm.java.util.Properties()
+    for key, value in {**settings, **JDO}.items():
+        properties.setProperty(key, value)
+    factory = jvm.javax.jdo.JDOHelper.getPersistenceManagerFactory(properties, known)
+    factory.getNucleusContext().getStoreManager().createSchemaForClasses(names, properties)
+    factory.close()
 
 
 def everywhere(spark: Any, jvm: Any, names: Sequence[str]) -> None:
