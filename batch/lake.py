@@ -25,6 +25,7 @@ from batch.gauges import LakeMetrics
 from batch.logs import set_up
 from batch.spark import session
 from batch.storage import Storage
+from batch.tidying import Tidying
 from batch.topics import Topics
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.lake import LANDED, ROOT
@@ -166,6 +167,7 @@ def run(settings: Settings, stop: threading.Event, listen: Callable[[], None] = 
     try:
         lake = Lake(settings, spark, metrics, stop)
         lake.await_servers(START_S)
+        Tidying(Storage.of(settings), stop, lake.batches.idle.is_set).start()
         lake.run()
     finally:
         spark.stop()

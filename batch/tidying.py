@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from batch.compact import compact_some
+from batch.compact import MIN_FILES, compact_some
 from batch.storage import Storage
 from contracts.errors import WardError
 
@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 class Tidying(threading.Thread):
     """Looks every ``every_s`` seconds whether small files can be joined, until ``stop``.
 
-    ``idle`` is asked before each group: whether the stream has nothing to do now. What fails is logged and comes again.
+    ``storage`` is this thread's own. ``idle`` is asked before each group: whether the stream has nothing to do now.
+    What fails is logged and comes again.
     """
 
     def __init__(
@@ -31,15 +32,17 @@ class Tidying(threading.Thread):
         stop: threading.Event,
         idle: Callable[[], bool] = lambda: True,
         every_s: float = EVERY_S,
+        min_files: int = MIN_FILES,
     ) -> None:
         super().__init__(name="tidying", daemon=True)
-        self.storage, self.stop, self.idle, self.every_s = storage, stop, idle, every_s
+        self.storage, self.stop, self.idle = storage, stop, idle
+        self.every_s, self.min_files = every_s, min_files
 
     def run(self) -> None:
         """Until told to stop."""
         while not self.stop.wait(self.every_s):
             try:
-                done = compact_some(self.storage, most=MOST, may_go_on=self._may)
+                done = compact_some(self.storage, most=MOST, min_files=self.min_files, may_go_on=self._may)
             except (WardError, OSError) as failed:
                 log.warning("small files were not joined; the next look tries again", why=str(failed))
                 continue

@@ -16,6 +16,7 @@ import pytest
 from batch import compact as compaction
 from batch.compact import candidates, compact, compact_some
 from batch.storage import Storage
+from batch.tidying import Tidying
 from batch.turns import LOCK, Busy, held
 from batch.verify import Wish, verify
 from batch.view import OPEN, View, view
@@ -268,3 +269,19 @@ def test_rows_of_before_a_column_was_added_have_a_null_there(storage: Storage, s
     assert table.num_rows == 27
     assert table.column_names == [column.name for column in VITALS_TABLE.columns]
     assert is_clean(storage)
+
+
+def test_the_streams_own_thread_joins_in_its_pauses_and_survives_an_hdfs_that_is_away(small: Storage) -> None:
+    stop, idle = threading.Event(), threading.Event()
+    away = Tidying(Storage("http://127.0.0.1:9", "hdfs://127.0.0.1:9"), stop, every_s=0.02, min_files=2)
+    tidying = Tidying(Storage(small.url, small.rpc, small.user), stop, idle.is_set, every_s=0.02, min_files=2)
+    for thread in (away, tidying):
+        thread.start()
+    assert not wait_until(lambda: len(files(small)) < 6, 1.0), "the stream is busy"
+    idle.set()
+    assert wait_until(lambda: len(files(small)) == 1, 30)
+    assert away.is_alive()
+    stop.set()
+    for thread in (away, tidying):
+        thread.join(30)
+    assert is_clean(small)
