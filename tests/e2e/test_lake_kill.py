@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from batch import manifests, typed
+from batch import manifests, offsets, typed
 from batch.manifests import BATCH
 from batch.storage import Storage
 from batch.topics import Topics
@@ -119,17 +119,19 @@ def attempts(storage: Storage) -> set[str]:
         return set()
 
 
-def landed(storage: Storage, bootstrap: str) -> bool:
-    """Whether every offset of the log is published."""
-    from batch import offsets
+def log_ends(bootstrap: str) -> dict[tuple[str, int], int]:
+    """Where every topic that is landed ends now."""
+    with Topics(bootstrap) as topics:
+        return {where: end for where, (_, end) in topics.bounds(topic.name for topic in LANDED).items()}
 
+
+def landed(storage: Storage, ends: dict[tuple[str, int], int]) -> bool:
+    """Whether every offset up to there is published."""
     try:
         reached = offsets.reached(manifests.load(storage))
-        with Topics(bootstrap) as topics:
-            ends = topics.bounds(topic.name for topic in LANDED)
     except Transient:
         return False
-    return all(reached.get(where, 0) >= end for where, (_, end) in ends.items())
+    return all(reached.get(where, 0) >= end for where, end in ends.items())
 
 
 def delays_s(storage: Storage, since_ms: int) -> list[float]:
@@ -168,12 +170,14 @@ def test_kill_9_of_driver_and_datanode_loses_no_reading_and_doubles_none(stack: 
         if number == KILLS // 2:
             topology.await_return("datanode", topology.kill("datanode"), BACK_S)
     topology.await_return("lake", 0, BACK_S)
-    assert wait_until(lambda: landed(storage, settings.kafka), BACK_S)
+    ends = log_ends(settings.kafka)
+    assert wait_until(lambda: landed(storage, ends), BACK_S)
     calm_ms = time.time_ns() // 1_000_000
     turn.wait(QUIET_S)
     feeder.ticks = feeder.second
     feeder.join(60)
-    assert wait_until(lambda: landed(storage, settings.kafka), BACK_S)
+    last = log_ends(settings.kafka)
+    assert wait_until(lambda: landed(storage, last), BACK_S)
     reader.end()
 
     wanted = {
