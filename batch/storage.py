@@ -54,7 +54,10 @@ class Storage:
 
         os.environ["HADOOP_USER_NAME"] = self.user
         host, _, port = self.rpc.removeprefix("hdfs://").partition(":")
-        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(HdfsFileSystem(host=host, port=int(port or 8020))))
+        # fsspec's cache would hand one user's connection to another, and drops it in every forked child, where its
+        # threads are missing: the child waits for them for ever, and so does whoever starts Spark after a read
+        made = HdfsFileSystem(host=host, port=int(port or 8020), skip_instance_cache=True)
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(made))
 
     # -- files -------------------------------------------------------------------------------------------------------
 

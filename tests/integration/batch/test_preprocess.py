@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,13 @@ def test_arrivals_are_read_as_they_were_deidentified(keyed: Settings, lake: Stor
     (row,) = rows_of(lake, IMAGE_METADATA)
     assert row["patient"] == Pseudonyms(bytes(32)).patient("MRN 1")
     assert str(row["study_date"]) == "2023-01-01"
+
+
+def test_a_process_that_read_from_hdfs_can_start_others(lake: Storage) -> None:
+    lake.write("/lake/tables/one", b"1")
+    held = lake.arrow()
+    with held.open_input_file("/lake/tables/one") as file:
+        assert file.read() == b"1"
+    # as pyspark starts Java: code that runs between fork and exec
+    done = subprocess.run([sys.executable, "-c", ""], preexec_fn=lambda: None, timeout=60)
+    assert done.returncode == 0
