@@ -254,6 +254,8 @@ def _value(value: Any, kind: str) -> Any:
 
 def _meaning(message: str) -> Exception:
     """What a message of Spark's server means to whoever asked."""
+    if "stopped SparkContext" in message:
+        return Transient(f"the Thrift server is stopping: {FIX}")
     if _AWAY.search(message):
         return Transient(f"HDFS does not answer the Thrift server: `ward up datanode` starts it ({message[:200]})")
     if _MOVED.search(message):
