@@ -45,6 +45,10 @@ class Found:
 @pytest.mark.parametrize("times", [[], [1, 2, 3], [1, 2, 1_000]])
 def test_a_record_written_while_the_place_is_looked_up_is_read(times: list[int]) -> None:
     log = Log(list(times))
-    begins = asyncio.run(from_time(lambda: 900)(log, [ALERTS]))[0]
+
+    async def looked_up() -> dict[int, int]:
+        return await from_time(lambda: 900)(log, [ALERTS])
+
+    begins = asyncio.run(looked_up())[0]
     assert begins == sum(at_ms < 900 for at_ms in times), "all that is younger is still to come"
     assert len(log.asked) == 2
