@@ -53,6 +53,12 @@ def ids(storage: Storage, files: Sequence[str], **equal: str) -> set[str]:
     return {row["image_id"] for row in found if all(row[name] == value for name, value in equal.items())}
 
 
+def publication(prefix: str, dataset: str, parts: Iterable[bytes]) -> str:
+    """The name under which something is published: by what it is made from. Names of datasets have no dots, names of
+    publications no underscores."""
+    return f"{prefix}{dataset.replace('_', '.')}-{digest(parts)[:16]}"
+
+
 def digest(parts: Iterable[bytes]) -> str:
     """The sha256 of parts, one after the other, in hex."""
     made = hashlib.sha256()

@@ -243,7 +243,7 @@ def _publish(
             derived.write(rows, storage, folder, FEATURES)
         return ()
 
-    made.publication = f"{PREFIX}{kind}-{dataset}-{derived.digest(one.encode() for one in (model, *todo))[:16]}"
+    made.publication = derived.publication(f"{PREFIX}{kind}-", dataset, (one.encode() for one in (model, *todo)))
     publish(storage, made.publication, fill)
     return made
 

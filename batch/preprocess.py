@@ -139,7 +139,7 @@ def preprocess(
     outcome = Outcome(dataset=dataset, found=len(images), new=len(todo))
     if todo:
         known = derived.ids(storage, derived.paths(now, IMAGE_METADATA))
-        name = f"{PREFIX}{dataset}-{derived.digest(msgspec.json.encode(one) for one in todo)[:16]}"
+        name = derived.publication(PREFIX, dataset, (msgspec.json.encode(one) for one in todo))
         job = _Job(settings, storage, dataset, todo, known, seconds, advance)
         with derived.running("images", settings, spark) as session:
             manifest = publish(storage, name, lambda folder: job.fill(session, folder))

@@ -117,8 +117,8 @@ def test_images_become_metadata_shards_and_quarantine_once_and_the_same_pixels_a
     assert rows_of(lake, SHARDS) == shards
     assert put(lake, "scans", [folder], names).put == 0
 
-    put(lake, "others", [folder], names)
-    second = run(keyed, lake, spark, "others")
+    put(lake, "other_scans", [folder], names)
+    second = run(keyed, lake, spark, "other_scans")
     assert (second.shards, second.shards_sha256) == (24, outcome.shards_sha256)
     assert second.rows.get(IMAGE_METADATA.name, 0) == 0  # an image has one row of metadata
     files = [entry.path for entry in lake.entries(SHARDS.path)]
@@ -169,7 +169,7 @@ def test_labels_that_contradict_each_other_are_refused(lake: Storage, folder: Pa
         images_of(lake, "scans")
     (folder / "labels.csv").write_text("image,label,split\nimages/i0.png,a,tset\n")
     with pytest.raises(Misconfigured, match="tset"):
-        put(lake, "others", [folder / "images"], names)
+        put(lake, "other_scans", [folder / "images"], names)
     with pytest.raises(Misconfigured, match="no images were put in"):
         images_of(lake, "nobody")
 
