@@ -20,6 +20,8 @@ WAITING: Final = "/lake/_access"
 """Reads that were told to HDFS because Kafka was away; the next one that finds it brings them there."""
 MARKS: Final = {"verified": ("✓", "green"), "missing": ("–", "yellow"), "mismatch": ("✗", "red")}
 LONGEST: Final = 100
+WIDE: Final = 2000
+"""Columns where no terminal says how many: nothing is cut in a file or a pipe."""
 
 
 def trace(
@@ -113,7 +115,8 @@ def _print(tree: Link) -> None:
             grown(each, branch)
         return branch
 
-    Console(highlight=False, soft_wrap=True).print(grown(tree, None))
+    width = None if sys.stdout.isatty() else WIDE
+    Console(highlight=False, width=width).print(grown(tree, None))
 
 
 def _label(link: Link) -> Any:

@@ -201,6 +201,7 @@ def test_the_tree_reads_from_the_alarm_down(landed: Told, command: Callable[...,
     assert done.exit_code == 0
     assert done.stdout.splitlines()[0].startswith(f"✓ alarm {landed.alarms[0].alert_id}")
     assert "└── ✓ policy" in done.stdout or "├── ✓ policy" in done.stdout
+    assert all(step.message in done.stdout for step in landed.alarms if step.alert_id == landed.alarms[0].alert_id)
 
 
 def test_a_finding_is_walked_back_to_pixels_model_data_and_code(landed: Told, command: Callable[..., Result]) -> None:
