@@ -147,7 +147,7 @@ def _rows(arrow: Any, entry: Entry) -> int:
     try:
         with arrow.open_input_file(entry.path) as file:
             return int(pq.read_metadata(file).num_rows)
-    except OSError as away:
+    except (OSError, RuntimeError) as away:  # hdfs-native tells of a DataNode that is away by the latter
         raise Transient(f"HDFS does not give {entry.path}: {away}") from away
 
 

@@ -61,7 +61,7 @@ class Reader(threading.Thread):
         while not self._ended.wait(0.5):
             try:
                 found = identities(self.storage, VITALS_TABLE, IDENTITY)
-            except (OSError, Transient):  # the DataNode is away
+            except (OSError, RuntimeError, Transient):  # the DataNode is away; hdfs-native says so by RuntimeError
                 self.away += 1
                 continue
             self.looks += 1
@@ -178,6 +178,7 @@ def test_kill_9_of_driver_and_datanode_loses_no_reading_and_doubles_none(stack: 
     feeder.join(60)
     last = log_ends(settings.kafka)
     assert wait_until(lambda: landed(storage, last), BACK_S)
+    assert reader.is_alive()
     reader.end()
 
     wanted = {
