@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from contracts.settings import Settings
 
 FIX: Final = "`ward up hive` starts it, or ask with --engine duckdb"
 CONNECT_S: Final = 5.0
+QUICK_BYTES: Final = 2 * 1024**3
+"""More than this is not copied for DuckDB."""
 POLL_S: Final = (0.02, 0.5)
 _MOVED: Final = re.compile(r"FileNotFoundException|FAILED_READ_FILE|is not a Parquet file|does not exist: hdfs")
 """What a query says when a compaction took a file from under it: asked again, it finds the new one."""
@@ -170,10 +173,18 @@ class Duck:
             return self._rows(query, limit)
 
     def _rows(self, query: str, limit: int) -> Answer:
-        import duckdb
 
         begun = time.monotonic()
-        connection = self._connected(self._tables)
+        with tempfile.TemporaryDirectory(prefix="ward-sql-") as copies:
+            names, rows = self._fetched(query, limit, copies)
+        told = tuple(tuple(plain(value) for value in row) for row in rows)
+        cut = bool(limit) and len(told) > limit
+        return Answer(names, told[:limit] if limit else told, time.monotonic() - begun, cut)
+
+    def _fetched(self, query: str, limit: int, copies: str) -> tuple[tuple[str, ...], list[Any]]:
+        import duckdb
+
+        connection = self._connected(self._tables, copies)
         try:
             with _within(connection, self._timeout_s) as late:
                 found = connection.execute(query)
@@ -189,26 +200,37 @@ class Duck:
             raise _bad(wrong) from wrong
         finally:
             connection.close()
-        told = tuple(tuple(plain(value) for value in row) for row in rows)
-        cut = bool(limit) and len(told) > limit
-        return Answer(names, told[:limit] if limit else told, time.monotonic() - begun, cut)
+        return names, rows
 
-    def _connected(self, tables: tuple[str, ...]) -> Any:
+    def _files(self, tables: tuple[str, ...], folder: str) -> dict[str, list[str]]:
+        """The files of the tables asked for, as ``database.name``, copied below the folder."""
+        asked_for = {name.partition(".")[2] for name in tables} & ALL.keys()
+        found = {name: list(self._storage.entries(ALL[name].path)) for name in asked_for}
+        size = sum(entry.size for entries in found.values() for entry in entries)
+        if size > QUICK_BYTES:
+            raise Poison("too_much", f"{size:,} bytes are no quick look: ask with --engine spark", "query")
+        paths = {name: [entry.path for entry in entries] for name, entries in found.items()}
+        try:
+            self._storage.copy_down([path for one in paths.values() for path in one], folder)
+        except FileNotFoundError as gone:
+            raise _Moved(str(gone)) from gone
+        return paths
+
+    def _connected(self, tables: tuple[str, ...], folder: str) -> Any:
         """A connection that sees the tables that are asked for, the others without rows, and nothing else at all."""
         import duckdb
 
         from batch.snapshot import visible
         from batch.typed import dataset, schema
 
+        files = self._files(tables, folder)
         connection = duckdb.connect(config={"threads": "2", "memory_limit": "2GB"})
         for home in self._databases:
             connection.execute(f"CREATE SCHEMA {home}")
             for name in views() if home == RESEARCH else tuple(ALL):
                 table = ALL[name]
-                paths = (
-                    [entry.path for entry in self._storage.entries(table.path)] if f"{home}.{name}" in tables else []
-                )
-                source = dataset(self._storage, table, paths) if paths else schema(table).empty_table()
+                paths = files.get(name, []) if f"{home}.{name}" in tables else []
+                source = dataset(self._storage, table, paths, folder) if paths else schema(table).empty_table()
                 connection.register(f"{home}_{name}", source)
                 chosen = [c.name for c in (*table.columns, *table.partitions)] if home == WARD else visible(table)
                 quoted = ", ".join(f'"{column}"' for column in chosen)

@@ -10,8 +10,6 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +23,6 @@ from contracts.lake import ALL, Table
 HIDDEN: Final = "not in the de-identified view"
 """Words in the meaning of a column that researchers do not get."""
 TRIES: Final = 5
-COPIERS: Final = 4
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -146,15 +143,14 @@ def visible(table: Table) -> list[str]:
 def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence[str]]) -> Iterator[Any]:
     """A DuckDB connection that sees the held rows as views named like the tables, and nothing else of any kind.
 
-    The files are copied first: DuckDB's threads and those of a filesystem in Python can wait for each other for ever,
-    which was seen once in some 200 queries of a busy machine.
+    The files are copied first, see ``Storage.copy_down``.
     """
     import duckdb
 
     from batch.tables import RESEARCH
 
     with tempfile.TemporaryDirectory(prefix="ward-cohort-") as copies:
-        _copy(storage, [path for paths in files.values() for path in paths], copies)
+        storage.copy_down([path for paths in files.values() for path in paths], copies)
         connection = duckdb.connect(config={"threads": "2", "memory_limit": "4GB"})
         try:
             connection.execute(f"CREATE SCHEMA {RESEARCH}")
@@ -172,19 +168,6 @@ def connected(storage: Storage, snapshot: Snapshot, files: Mapping[str, Sequence
             yield connection
         finally:
             connection.close()
-
-
-def _copy(storage: Storage, paths: Sequence[str], folder: str) -> None:
-    """Bring files of HDFS below a local folder, under the paths that they have."""
-
-    def one(path: str) -> None:
-        target = Path(f"{folder}{path}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(storage.read(path))
-
-    with ThreadPoolExecutor(COPIERS) as pool:
-        for _ in pool.map(one, paths):
-            pass
 
 
 def limit(held: Held) -> str:
