@@ -281,7 +281,7 @@ def test_a_column_that_is_new_is_null_in_older_files_for_every_reader(shore: Sho
     assert sorted((row["bed"], row[newest]) for row in by_spark.select("bed", newest).collect()) == wanted
     host, _, port = shore.settings.hdfs_rpc.removeprefix("hdfs://").partition(":")  # type: ignore[union-attr]
     with duckdb.connect() as asked:
-        asked.register_filesystem(HdfsFileSystem(host=host, port=int(port)))
+        asked.register_filesystem(HdfsFileSystem(host=host, port=int(port), skip_instance_cache=True))
         asked.execute("set enable_progress_bar = false")
         files = f"hdfs://{VITALS_TABLE.path}/*/*/*.parquet"
         found = (
