@@ -17,11 +17,12 @@ from typing import Final
 import httpx
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from batch.compact import MB, TARGET_MB, compact
-from batch.manifests import Manifest
+from batch.manifests import BATCH, Manifest
 from batch.storage import Storage
 from batch.topics import Topics
 from batch.verify import Wish, summary, verify
@@ -249,8 +250,8 @@ def _live(stack: Stack, storage: Storage, beds: int, seconds: int, say: Say) -> 
     start_ms = int(played.stdout.splitlines()[0])
     if not wait_until(lambda: _landed(stack) >= _in_log(stack), PATIENCE_S):
         raise Transient("what was played live does not arrive in the lake")
-    told = [manifest for manifest in view(storage).manifests if manifest.name not in known]
-    all_s = np.concatenate([(manifest.made_ms - _ticks(storage, manifest, start_ms)) / 1000 for manifest in told])
+    told = [one for one in view(storage).manifests if one.kind == BATCH and one.name not in known]
+    all_s = _delays_s(storage, told, start_ms)
     p50, p95 = np.percentile(all_s, (50, 95))
     say(f"live, {beds} beds: readable after p50 {p50:.1f} s, p95 {p95:.1f} s")
     return Live(
@@ -263,15 +264,23 @@ def _live(stack: Stack, storage: Storage, beds: int, seconds: int, say: Say) -> 
     )
 
 
-def _ticks(storage: Storage, manifest: Manifest, start_ms: int) -> NDArray[np.float64]:
-    """The tick of every live row of a batch, in epoch ms."""
-    arrow, found = storage.arrow(), [np.zeros(0)]
-    for file in manifest.files:
-        if file.table == VITALS_TABLE.name:
-            with arrow.open_input_file(file.path) as opened:
-                found.append(pq.ParquetFile(opened).read(columns=["frame_ms"]).column(0).to_numpy().astype(float))
-    ticks: NDArray[np.float64] = np.concatenate(found)
-    return ticks[ticks >= start_ms]
+def _delays_s(storage: Storage, told: list[Manifest], start_ms: int) -> NDArray[np.float64]:
+    """From its gateway's tick to its batch's manifest, of every live row, wherever the row stands by now."""
+    arrow, tables = storage.arrow(), []
+    for file in view(storage).of(VITALS_TABLE.name):
+        with arrow.open_input_file(file.path) as opened:
+            tables.append(pq.ParquetFile(opened).read(columns=["kafka_partition", "kafka_offset", "frame_ms"]))
+    rows = pa.concat_tables(tables)
+    partition, offset, frame_ms = (rows.column(n).to_numpy() for n in range(3))
+    live = frame_ms >= start_ms
+    found = [np.zeros(0)]
+    for manifest in told:
+        for span in manifest.spans:
+            mine = (partition == span.partition) & (offset >= span.first) & (offset < span.until) & live
+            if span.topic == VITALS.name:
+                found.append((manifest.made_ms - frame_ms[mine]) / 1000)
+    delays: NDArray[np.float64] = np.concatenate(found)
+    return delays
 
 
 def _compacted(settings: Settings, storage: Storage, say: Say) -> Compacted:
