@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from contracts.errors import Misconfigured
+from contracts.logs import understood
 
 
 def set_up(level: str, shape: str) -> None:
@@ -16,12 +16,7 @@ def set_up(level: str, shape: str) -> None:
 
     Raises Misconfigured for another level or shape.
     """
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise Misconfigured(f"WARD_LOG_LEVEL={level}: one of DEBUG, INFO, WARNING, ERROR")
-    if shape not in ("json", "text", "auto"):
-        raise Misconfigured(f"WARD_LOG_FORMAT={shape}: one of json, text, auto")
-    as_text = shape == "text" or (shape == "auto" and sys.stderr.isatty())
+    number, as_text = understood(level, shape)
     renderer: Any = structlog.dev.ConsoleRenderer() if as_text else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[

@@ -14,6 +14,7 @@ from batch.report_shift import Band, band_of
 from batch.report_time import HOUR_MS, length_shown, shown, ticks, zone_shown
 from batch.trends import Trend
 from contracts.clinical.codes import VITALS
+from contracts.look import OF_VITAL
 from contracts.records import Vital
 from models.ward.policy import Policy
 
@@ -108,7 +109,7 @@ def drawn(one: Chart, zone: tzinfo, figure: Figure | None = None) -> Figure:
         shown_of = [one.trends[vital] for vital in vitals]
         for trend in shown_of:
             report_axes.draw_bands(place, one.bands, trend.vital, one.from_ms)
-            report_axes.draw_trend(place, trend, one.from_ms, tokens[report_look.OF_VITAL[trend.vital]])
+            report_axes.draw_trend(place, trend, one.from_ms, tokens[OF_VITAL[trend.vital]])
             report_axes.draw_limits(place, trend)
         report_axes.draw_gaps(place, report_axes.in_all(shown_of), one.from_ms)
         report_axes.scale(place, shown_of)

@@ -13,6 +13,7 @@ from batch.report_shift import ShiftPage, Step
 from batch.report_time import length_shown, shown, ticks
 from batch.trends import Trend
 from contracts.clinical.codes import VITALS
+from contracts.look import OF_VITAL
 from contracts.records import Vital
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _stretch(page: ShiftPage) -> float:
 def _vital_panel(axes: Axes, page: ShiftPage, vitals: Sequence[Vital], figure: Figure) -> None:
     tokens = look.colours()
     shown_of = [page.trends[vital] for vital in vitals]
-    ink = tokens[look.OF_VITAL[vitals[0]]]
+    ink = tokens[OF_VITAL[vitals[0]]]
     for trend in shown_of:
         if trend.vital is not Vital.DIASTOLIC:
             draw_bands(axes, page.bands, trend.vital, page.from_ms)

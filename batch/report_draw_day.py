@@ -10,6 +10,7 @@ from batch import report_look as look
 from batch.burden import Alarm, Waits
 from batch.report_day import TOP, BedRow, DayPage
 from batch.report_time import length_shown, shown, ticks
+from contracts.look import MARKS, TECHNICAL_MARK
 from contracts.records import Category, Priority
 from models.burden import FLOOD
 
@@ -193,8 +194,8 @@ def _rates(figure: Figure, page: DayPage, top: float) -> float:
 
 
 def _mark(category: str, priority: str) -> str:
-    marks = {Category.TECHNICAL: look.TECHNICAL, Category.ADVISORY: look.ADVISORY}
-    return marks.get(Category(category), look.MARKS[Priority(priority)])
+    marks = {Category.TECHNICAL: TECHNICAL_MARK, Category.ADVISORY: look.ADVISORY}
+    return marks.get(Category(category), MARKS[Priority(priority)])
 
 
 def _answers(figure: Figure, page: DayPage, top: float) -> float:
@@ -216,7 +217,7 @@ def _answers(figure: Figure, page: DayPage, top: float) -> float:
         (left + 0.245, "p90", "right"),
     ]
     told = page.burden.acknowledge_by_priority
-    rows = [(f"{look.MARKS[Priority(name)]} {name}", *_waited(waits)) for name, waits in told.items()]
+    rows = [(f"{MARKS[Priority(name)]} {name}", *_waited(waits)) for name, waits in told.items()]
     return look.table(figure, y, columns, rows, 0.0112)
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from batch.burden import Alarm
 from batch.report_lake import Provenance
 from batch.report_time import shown
-from contracts.records import Category, Priority, Vital
+from contracts.look import MARKS, TECHNICAL_MARK
+from contracts.records import Category
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,19 +27,8 @@ A4: Final = (8.27, 11.69)
 PNG_DPI: Final = 150
 FOOT: Final = "Research software, not a medical device."
 NO_NUMBER: Final = "–"
-MARKS: Final = {Priority.HIGH: "***", Priority.MEDIUM: "**", Priority.LOW: "*"}
-TECHNICAL: Final = "!"
 ADVISORY: Final = "~"
 HATCHES: Final = {"high": "", "medium": "////", "low": "....", "technical": "xxxx", "advisory": ""}
-OF_VITAL: Final = {
-    Vital.HEART_RATE: "heart-rate",
-    Vital.SPO2: "spo2",
-    Vital.RESPIRATION: "respiration",
-    Vital.SYSTOLIC: "pressure",
-    Vital.DIASTOLIC: "pressure",
-    Vital.MEAN_PRESSURE: "pressure",
-    Vital.TEMPERATURE: "temperature",
-}
 FORMATS: Final = ("pdf", "png")
 
 
@@ -62,7 +52,7 @@ def colour(kind_of: str) -> str:
 
 def mark(alarm: Alarm) -> str:
     """As on the feed and in the terminal: *** high, ** medium, * low, ! technical, ~ advisory."""
-    return {Category.TECHNICAL: TECHNICAL, Category.ADVISORY: ADVISORY}.get(alarm.category, MARKS[alarm.priority])
+    return {Category.TECHNICAL: TECHNICAL_MARK, Category.ADVISORY: ADVISORY}.get(alarm.category, MARKS[alarm.priority])
 
 
 @cache

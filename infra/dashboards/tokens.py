@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 from typing import Final, Literal
 
-from contracts.records import Vital
+from contracts import look
 from infra.site import CHECKOUT
 
 Theme = Literal["dark", "light"]
 THEMES: Final[tuple[Theme, ...]] = ("dark", "light")
 TOKENS: Final = CHECKOUT / "streams" / "feed" / "static" / "tokens.json"
 
-MARKS: Final = {"high": "***", "medium": "**", "low": "*", "technical": "!"}
-"""Beside every alarm colour stands its mark, as on the feed: colour is never the only cue."""
-OF_VITAL: Final = {
-    Vital.HEART_RATE: "heart-rate",
-    Vital.SPO2: "spo2",
-    Vital.RESPIRATION: "respiration",
-    Vital.SYSTOLIC: "pressure",
-    Vital.DIASTOLIC: "pressure",
-    Vital.MEAN_PRESSURE: "pressure",
-    Vital.TEMPERATURE: "temperature",
-}
+MARKS: Final = {**look.MARKS, "technical": look.TECHNICAL_MARK}
 
 
 def colours(theme: Theme) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from typing import Annotated, Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from contracts import codec
@@ -16,6 +15,7 @@ from contracts.records import SCHEMA_VERSION, ActionKind, AlertAction
 from contracts.topology import ALERT_ACTIONS
 from streams.feed.access import Identity
 from streams.feed.live import Live, now_ms
+from streams.feed.producer import started, stopped
 from streams.feed.replies import ApiError, bad_field
 
 ACK_LIMIT_S: Final = 6.0
@@ -117,22 +117,10 @@ class ActionDesk:
         """Stop the producer without waiting for a broker that does not answer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                async with asyncio.timeout(1.0):
-                    await producer.stop()
-            except (TimeoutError, KafkaError):
-                return
+            await stopped(producer, 1.0)
 
     async def _started(self) -> Any:
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap, acks="all", request_timeout_ms=5_000, retry_backoff_ms=200
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
+                self._producer = await started(self._bootstrap, retry_backoff_ms=200)
             return self._producer

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from contracts import codec
@@ -22,6 +21,7 @@ from contracts.errors import Transient
 from contracts.records import SCHEMA_VERSION, Access
 from contracts.topology import ACCESS_LOG
 from streams.feed.audit import Entry
+from streams.feed.producer import started, stopped
 
 log = structlog.get_logger(__name__)
 
@@ -107,20 +107,10 @@ class Teller:
 
     async def _started(self) -> Any:
         if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", request_timeout_ms=5_000)
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            self._producer = producer
+            self._producer = await started(self._bootstrap)
         return self._producer
 
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                async with asyncio.timeout(STOP_LIMIT_S):
-                    await producer.stop()
-            except (TimeoutError, KafkaError):
-                return
+            await stopped(producer, STOP_LIMIT_S)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from batch import manifests, offsets, typed
-from batch.manifests import BATCH
+from batch.manifests import BATCH, Manifest
 from batch.storage import Storage
 from batch.topics import Topics
 from contracts.codec import decode_frame
@@ -142,23 +142,17 @@ def landed(storage: Storage, ends: dict[tuple[str, int], int]) -> bool:
     return all(reached.get(where, 0) >= end for where, end in ends.items())
 
 
-def delays_s(storage: Storage, since_ms: int) -> list[float]:
-    """Broker append to told in a manifest, of every record that came since then, in order of length."""
-    import pyarrow.dataset as ds
-
+def delays_s(storage: Storage, told: tuple[Manifest, ...], since_ms: int) -> list[float]:
+    """Broker append to told in a manifest, of every record that came since then and wherever it stands by now."""
     made = {
-        file.path: one.made_ms
-        for one in manifests.load(storage)
+        (span.topic, span.partition, offset): one.made_ms
+        for one in told
         if one.kind == BATCH
-        for file in one.files
-        if file.table == RECORDS.name
+        for span in one.spans
+        for offset in range(span.first, span.until)
     }
-    return sorted(
-        (made_ms - ingest_ms) / 1000
-        for path, made_ms in made.items()
-        for ingest_ms in ds.dataset(path, filesystem=storage.arrow()).to_table(["ingest_ms"])["ingest_ms"].to_pylist()
-        if ingest_ms >= since_ms
-    )
+    rows = identities(storage, RECORDS, ["topic", "kafka_partition", "kafka_offset", "ingest_ms"])
+    return sorted((made[tuple(place)] - at_ms) / 1000 for *place, at_ms in rows if at_ms >= since_ms)
 
 
 def test_kill_9_of_driver_and_datanode_loses_no_reading_and_doubles_none(stack: Callable[..., Stack]) -> None:
@@ -200,8 +194,8 @@ def test_kill_9_of_driver_and_datanode_loses_no_reading_and_doubles_none(stack: 
     }
     found = identities(storage, VITALS_TABLE, IDENTITY)
     records = identities(storage, RECORDS, ["topic", "kafka_partition", "kafka_offset"])
-    delays = delays_s(storage, calm_ms)
     told = manifests.load(storage)
+    delays = delays_s(storage, told, calm_ms)
     print(
         f"\n{KILLS} kills of the driver, 1 of the DataNode; {len(told)} manifests, {len(records)} records,"
         f" {len(wanted)} readings; a reader looked {reader.looks} times, {reader.away} times in vain;"

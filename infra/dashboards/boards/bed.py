@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from contracts.look import OF_VITAL
 from contracts.records import Vital
 from infra.dashboards.spec import BED, WARD, Ask, Board, Column, Steps, Tile, Variable
-from infra.dashboards.tokens import OF_VITAL
 from models.ward.policy import load_policy
 
 OUTLOOK: Final = "no model has spoken of this bed yet"

@@ -195,3 +195,31 @@ def _rows(topic: Topic[Any], records: list[Sent]) -> dict[tuple[str, str], list[
 
 def _headers(one: Sent) -> list[dict[str, Any]]:
     return [{"key": name, "value": content} for name, content in one.headers]
+
+
+class Failing(Storage):
+    """An HDFS at which ``failure`` comes at the n-th step that makes, renames or removes a file."""
+
+    def __init__(self, one: Storage, steps: int, failure: Callable[[], BaseException]) -> None:
+        super().__init__(one.url, one.rpc, one.user)
+        self._steps, self._failure = steps, failure
+
+    def _step(self) -> None:
+        self._steps -= 1
+        if self._steps < 0:
+            raise self._failure()
+
+    def write(self, path: str, content: bytes) -> None:
+        """As ever, while it goes."""
+        self._step()
+        super().write(path, content)
+
+    def rename(self, old: str, new: str) -> None:
+        """As ever, while it goes."""
+        self._step()
+        super().rename(old, new)
+
+    def remove(self, path: str) -> None:
+        """As ever, while it goes."""
+        self._step()
+        super().remove(path)

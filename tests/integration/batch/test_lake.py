@@ -31,6 +31,7 @@ from contracts.topology import IMAGE_JOBS, VITALS
 from infra.stack import wait_until
 from tests.contract.real_examples import EXAMPLES
 from tests.integration.batch import oracle
+from tests.integration.batch.handmade import Failing
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.hdfs]
 
@@ -39,27 +40,6 @@ Place = tuple[str, int, int]
 
 class Cut(Transient):
     """The run ends here."""
-
-
-class Cutting(Storage):
-    """An HDFS that is gone from the n-th step on that changes something outside of Spark's own files."""
-
-    def __init__(self, one: Storage, steps: int) -> None:
-        super().__init__(one.url, one.rpc, one.user)
-        self.steps = steps
-
-    def _step(self) -> None:
-        self.steps -= 1
-        if self.steps < 0:
-            raise Cut("no more")
-
-    def write(self, path: str, content: bytes) -> None:
-        self._step()
-        super().write(path, content)
-
-    def rename(self, old: str, new: str) -> None:
-        self._step()
-        super().rename(old, new)
 
 
 class Shore:
@@ -175,7 +155,7 @@ def test_a_run_that_is_cut_off_at_any_step_leaves_exact_rows_after_the_next_one(
     sent: list[Place] = []
 
     def unwritten(lake: Lake, steps: int) -> None:
-        lake.batches.storage = Cutting(lake.storage, steps)
+        lake.batches.storage = Failing(lake.storage, steps, lambda: Cut("no more"))
 
     def uncommitted(lake: Lake) -> None:
         class Late(Batches):

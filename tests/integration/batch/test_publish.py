@@ -14,6 +14,7 @@ from batch.storage import Storage
 from batch.version import code_version
 from contracts.errors import Misconfigured, Transient
 from contracts.lake import CLINICAL, MANIFESTS, STAGING, VITALS_TABLE
+from tests.integration.batch.handmade import Failing
 
 pytestmark = [pytest.mark.hdfs]
 
@@ -23,31 +24,6 @@ SPAN = Span(topic="t", partition=0, first=0, until=5, records=5)
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-class Dying(Storage):
-    """An HDFS whose user is killed at the n-th step that changes something."""
-
-    def __init__(self, one: Storage, lives: int) -> None:
-        super().__init__(one.url, one.rpc, one.user)
-        self.lives = lives
-
-    def _step(self) -> None:
-        self.lives -= 1
-        if self.lives < 0:
-            raise Killed
-
-    def write(self, path: str, content: bytes) -> None:
-        self._step()
-        super().write(path, content)
-
-    def rename(self, old: str, new: str) -> None:
-        self._step()
-        super().rename(old, new)
-
-    def remove(self, path: str) -> None:
-        self._step()
-        super().remove(path)
 
 
 def filled(storage: Storage, wards: Sequence[str] = WARDS) -> Any:
@@ -110,7 +86,7 @@ def test_a_crash_at_any_step_leaves_nothing_half_seen_and_the_next_run_finishes(
     for lives in range(20):
         name, before = f"crash-{lives}", seen(lake)
         try:
-            publish(Dying(lake, lives), name, filled(lake))
+            publish(Failing(lake, lives, Killed), name, filled(lake))
         except Killed:
             left = seen(lake)
             assert left - before in (0, 3, 6), "whole files only"
