@@ -474,7 +474,12 @@ class VitalsForecast(Record, frozen=True, kw_only=True):
 
 
 class ImageArrival(Record, frozen=True, kw_only=True):
-    """A stored, de-identified image: where it lies and what it is. Never pixels."""
+    """A stored, de-identified image: where it lies and what it is. Never pixels.
+
+    ``sha256`` is that of the stored bytes. ``revision`` counts stored arrivals of the instance with other bytes, from
+    0. ``sex`` (F, M, O) and ``age_years`` are characteristics that the profile retains. ``source`` says how it came
+    (c_store, folder, submit, upload), ``format`` what it was before it was stored as DICOM.
+    """
 
     version: int
     patient: str
@@ -489,10 +494,37 @@ class ImageArrival(Record, frozen=True, kw_only=True):
     view: str | None = None
     ward: str | None = None
     revision: int = 0
+    laterality: str | None = None
+    sex: str | None = None
+    age_years: float | None = None
+    source: str | None = None
+    format: str | None = None
+    rows: int | None = None
+    cols: int | None = None
+
+
+class ImageRefusal(Record, frozen=True, kw_only=True):
+    """An image that was not let in. ``reason`` is a short stable word, ``detail`` quotes nothing of the file.
+
+    ``sha256`` is that of the bytes that came; they lie in the identified zone only. ``at_ms`` is when they came.
+    """
+
+    version: int
+    refusal_id: str
+    sha256: str
+    reason: str
+    detail: str
+    source: str
+    at_ms: int
+    size: int
 
 
 class ImageJob(Record, frozen=True, kw_only=True):
-    """Which model is to read which image. Higher ``urgency`` goes first."""
+    """Which model is to read which image. Higher ``urgency`` goes first. ``rule`` is the rule that said so.
+
+    ``job_id`` is a function of instance, bytes and model: the same image asked for twice is one job. ``arrived_ms`` is
+    when the image came to the gateway.
+    """
 
     version: int
     job_id: str
@@ -504,13 +536,26 @@ class ImageJob(Record, frozen=True, kw_only=True):
     at_ms: int
     urgency: int = 0
     attempt: int = 1
+    patient: str | None = None
+    series: str | None = None
+    modality: str | None = None
+    body_part: str | None = None
+    view: str | None = None
+    sex: str | None = None
+    age_years: float | None = None
+    rule: str | None = None
+    arrived_ms: int | None = None
+    revision: int = 0
 
 
 class ImageResult(Record, frozen=True, kw_only=True):
-    """What a model said of an image, or why it declined (``refusal``).
+    """What a model said of an image, or why it declined (``refusal``, a short stable word; ``detail`` in a sentence).
 
     ``model_sha256`` is that of the model's manifest, ``input_sha256`` that of the bytes which were read, ``code`` the
-    version of the code that ran: with them a finding can be walked back to what it was made from.
+    version of the code that ran: with them a finding can be walked back to what it was made from. ``probability`` is
+    the calibrated one of ``label``, ``probabilities`` those of every label. ``positive`` tells a finding: the summed
+    probability of what counts as one reached ``threshold``. A measure (bone age) has ``value`` in ``unit`` with its
+    90 % band ``low`` to ``high`` instead. ``preview_uri`` and ``heatmap_uri`` are PNG files on HDFS of one size.
     """
 
     version: int
@@ -527,6 +572,107 @@ class ImageResult(Record, frozen=True, kw_only=True):
     patient: str | None = None
     input_sha256: str | None = None
     code: str | None = None
+    detail: str | None = None
+    probabilities: dict[str, float] | None = None
+    positive: bool | None = None
+    threshold: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str | None = None
+    preview_uri: str | None = None
+    uri: str | None = None
+    series: str | None = None
+    modality: str | None = None
+    body_part: str | None = None
+    view: str | None = None
+    caveats: tuple[str, ...] = ()
+    arrived_ms: int | None = None
+    took_ms: float | None = None
+    attempt: int = 1
+    revision: int = 0
+
+
+class StudyRevision(Record, frozen=True, kw_only=True):
+    """A study that has been quiet for a while: these are its instances. A late one gives the next ``revision``.
+
+    ``first_ms`` and ``last_ms`` are when its first and last instance came.
+    """
+
+    version: int
+    study: str
+    patient: str
+    revision: int
+    instances: tuple[str, ...]
+    at_ms: int
+    first_ms: int
+    last_ms: int
+
+
+class FindingState(StrEnum):
+    """Where a finding stands on the radiologist's list."""
+
+    OPEN = "open"
+    ESCALATED = "escalated"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class ImageFinding(Record, frozen=True, kw_only=True):
+    """Every change of a positive finding: what the radiologist's list shows.
+
+    ``finding_id`` is a function of patient, study, model and finding. ``policy`` is the hash of the findings policy,
+    ``why`` says what made the priority. ``actor`` stands where a person did it. WITHDRAWN: a later revision of the
+    image is no longer positive.
+    """
+
+    version: int
+    finding_id: str
+    seq: int
+    study: str
+    instance: str
+    patient: str
+    model: str
+    label: str
+    priority: Priority
+    state: FindingState
+    at_ms: int
+    job_id: str
+    policy: str
+    why: str
+    probability: float | None = None
+    actor: str | None = None
+
+
+class Verdict(StrEnum):
+    """What a reader made of a result."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+
+
+class ImageFeedback(Record, frozen=True, kw_only=True):
+    """What a reader made of a result: a label for training. ``label`` (or ``value``) is what is right in their view.
+
+    On ACCEPT it is what the model said. ``sha256`` is that of the stored image.
+    """
+
+    version: int
+    feedback_id: str
+    job_id: str
+    study: str
+    instance: str
+    patient: str
+    model: str
+    verdict: Verdict
+    actor: str
+    at_ms: int
+    label: str | None = None
+    value: float | None = None
+    uri: str | None = None
+    sha256: str | None = None
+    note: str | None = None
 
 
 class Access(Record, frozen=True, kw_only=True):

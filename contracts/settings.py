@@ -57,6 +57,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """JDBC address of Hive's metastore, which may hold a password; None: an embedded Derby in the state folder."""
     pseudonym_key_file: str | None = None
     """Holds the key of all pseudonyms (contracts.pseudonyms); None: ``pseudonyms.key`` in the state folder."""
+    dicom_host: str = "127.0.0.1"
+    dicom_port: int = 0
+    """Where the gateway listens for C-STORE; 0: not at all."""
+    dicom_aet: str = "WARDSTREAM"
+    dicom_allow: str = "WARD*,STORESCU"
+    """Calling AE titles that may send, with * for any ending; comma-separated."""
+    intake: str | None = None
+    """Base URL of the gateway's own HTTP intake, for submit, upload and health."""
+    intake_host: str = "127.0.0.1"
+    intake_port: int = 0
+    intake_folder: str | None = None
+    """A folder to watch: what is put there is taken in."""
+    intake_burned_in: str = "refuse"
+    """What becomes of an image with letters in its pixels: refuse, or mask them."""
+    identities: str | None = None
+    """Folder of the identified zone on HDFS; None: /identified."""
+    image_rules: str | None = None
+    image_policy: str | None = None
+    image_quiet_s: float = 20.0
+    """A study without a new instance for so long is complete."""
+    imaging_group: str = "ward-imaging"
+    imaging_metrics_port: int = 0
+    image_worker_group: str = "ward-image-worker"
+    image_worker_metrics_port: int = 0
+    return_to: str | None = None
+    """Where results go as DICOM: ``AET@host:port`` or the URL of a STOW-RS service; None: they stay on HDFS."""
+    return_metrics_port: int = 0
     actor: str | None = None
     role: str = "researcher"
     grafana_url: str | None = None

@@ -23,8 +23,12 @@ from contracts.topology import (
     DEAD_LETTERS,
     FORECASTS,
     IMAGE_ARRIVALS,
+    IMAGE_FEEDBACK,
+    IMAGE_FINDINGS,
     IMAGE_JOBS,
+    IMAGE_REFUSALS,
     IMAGE_RESULTS,
+    IMAGE_STUDIES,
     SCORES,
     SNAPSHOTS,
     VITALS,
@@ -283,6 +287,7 @@ def by_hand() -> Iterator[Example]:
     yield IMAGE_RESULTS, "finding", r.ImageResult(label="osteopenia", probability=0.71, **result)
     result |= {"patient": "p-0001", "input_sha256": digest, "code": "0.1.0"}
     yield IMAGE_RESULTS, "refusal", r.ImageResult(refusal="not a knee", **result)
+    yield from imaging(digest, where)
     yield (
         ACCESS_LOG,
         "query",
@@ -296,6 +301,99 @@ def by_hand() -> Iterator[Example]:
             at_ms=T0 + 60_000,
             query="select count(*) from vitals",
             purpose="data quality",
+        ),
+    )
+
+
+def imaging(digest: str, where: str) -> Iterator[Example]:
+    """What else is said of images."""
+    held: dict[str, Any] = {"version": 1, "study": "st-01", "patient": "p-0001"}
+    read: dict[str, Any] = held | {"instance": "im-01", "job_id": "j-01", "model": "brain_tumour"}
+    yield (
+        IMAGE_RESULTS,
+        "tumour",
+        r.ImageResult(
+            **read,
+            model_sha256=digest,
+            at_ms=T0 + 2_000,
+            label="glioma",
+            probability=0.93,
+            probabilities={"glioma": 0.93, "meningioma": 0.04, "notumor": 0.02, "pituitary": 0.01},
+            positive=True,
+            threshold=0.5,
+            preview_uri=f"{where}.brain_tumour.preview.png",
+            heatmap_uri=f"{where}.brain_tumour.heat.png",
+            uri=where,
+            modality="MR",
+            body_part="BRAIN",
+            caveats=("Heat is not proof.",),
+            arrived_ms=T0,
+            took_ms=180.5,
+        ),
+    )
+    yield (
+        IMAGE_RESULTS,
+        "bone-age",
+        r.ImageResult(
+            **read | {"model": "bone_age"},
+            model_sha256=digest,
+            at_ms=T0 + 2_000,
+            value=118.5,
+            low=101.0,
+            high=136.0,
+            unit="months",
+        ),
+    )
+    yield (
+        IMAGE_REFUSALS,
+        "burned-in",
+        r.ImageRefusal(
+            version=1,
+            refusal_id=digest[:32],
+            sha256=digest,
+            reason="burned_in",
+            detail="2 lines of letters in the pixels",
+            source="c_store",
+            at_ms=T0,
+            size=526_336,
+        ),
+    )
+    yield (
+        IMAGE_STUDIES,
+        "late-instance",
+        r.StudyRevision(
+            **held, revision=1, instances=("im-01", "im-02"), at_ms=T0 + 60_000, first_ms=T0, last_ms=T0 + 40_000
+        ),
+    )
+    yield (
+        IMAGE_FINDINGS,
+        "open",
+        r.ImageFinding(
+            **read,
+            finding_id=digest[:32],
+            seq=0,
+            label="glioma",
+            priority=r.Priority.HIGH,
+            state=r.FindingState.OPEN,
+            at_ms=T0 + 2_000,
+            policy=digest,
+            why="glioma is of high priority",
+            probability=0.93,
+        ),
+    )
+    yield (
+        IMAGE_FEEDBACK,
+        "reject",
+        r.ImageFeedback(
+            **read,
+            feedback_id="3b2a3c54-8a1e-4a53-9f0d-9f6a3c1d2b11",
+            verdict=r.Verdict.REJECT,
+            actor="reader-3",
+            at_ms=T0 + 90_000,
+            label="meningioma",
+            uri=where,
+            sha256=digest,
+            note="dural tail",
         ),
     )
 

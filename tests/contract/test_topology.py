@@ -16,7 +16,6 @@ from kafka.partitioner.default import murmur2
 
 from contracts import records as r
 from contracts.topology import (
-    AWAITING,
     CLOCK_KEY,
     PARTITIONS,
     STEPS,
@@ -29,20 +28,13 @@ from contracts.topology import (
     topic_named,
 )
 
-LIVE = [topic for topic in TOPICS if topic not in AWAITING]
 every_topic = pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 
 
-@pytest.mark.parametrize("topic", LIVE, ids=lambda topic: topic.name)
+@every_topic
 def test_every_topic_has_a_writer_and_a_reader(topic: Topic[Any]) -> None:
     assert any(topic in step.writes for step in STEPS), "nobody writes it"
     assert any(topic in step.reads for step in STEPS), "nobody reads it"
-
-
-@pytest.mark.parametrize("topic", AWAITING, ids=lambda topic: topic.name)
-def test_what_is_awaited_is_not_written_yet(topic: Topic[Any]) -> None:
-    assert topic in TOPICS
-    assert not any(topic in step.writes for step in STEPS), "it has a writer: take it off AWAITING"
 
 
 def test_every_step_is_a_module_that_imports() -> None:
@@ -116,9 +108,9 @@ def test_known_keys_keep_their_partitions() -> None:
     assert min(counts) > 20, "wards gather in few partitions"
 
 
-def test_the_picture_shows_every_live_topic_and_step_once() -> None:
+def test_the_picture_shows_every_topic_and_step_once() -> None:
     picture = as_mermaid()
-    for topic in LIVE:
+    for topic in TOPICS:
         assert picture.count(f"[({topic.name})]") == 1
     for step in STEPS:
         assert picture.count(f'["{step.name}<br/>') == 1

@@ -1,0 +1,1 @@
+"""The worker that reads images: gate, model, heat map."""
