@@ -588,7 +588,7 @@ class ImageResult(Record, frozen=True, kw_only=True):
     view: str | None = None
     caveats: tuple[str, ...] = ()
     arrived_ms: int | None = None
-    took_ms: float | None = None
+    took_ms: int | None = None
     attempt: int = 1
     revision: int = 0
 

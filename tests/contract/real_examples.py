@@ -328,7 +328,7 @@ def imaging(digest: str, where: str) -> Iterator[Example]:
             body_part="BRAIN",
             caveats=("Heat is not proof.",),
             arrived_ms=T0,
-            took_ms=180.5,
+            took_ms=181,
         ),
     )
     yield (
@@ -388,7 +388,7 @@ def imaging(digest: str, where: str) -> Iterator[Example]:
             **read,
             feedback_id="3b2a3c54-8a1e-4a53-9f0d-9f6a3c1d2b11",
             verdict=r.Verdict.REJECT,
-            actor="reader-3",
+            actor="nurse-3",
             at_ms=T0 + 90_000,
             label="meningioma",
             uri=where,
