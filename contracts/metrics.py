@@ -89,6 +89,33 @@ LAKE_UNREADABLE = Metric("ward_lake_unreadable_total", "counter", "records lande
 LAKE_BEHIND = Metric("ward_lake_behind_records", "gauge", "records of the log that the lake has not read yet")
 LAKE_LOST = Metric("ward_lake_lost_records_total", "counter", "offsets that were gone before the lake read them")
 LAKE_FAILURES = Metric("ward_lake_failures_total", "counter", "tries to land a batch that failed")
+IMAGES_TAKEN = Metric(
+    "ward_images_taken_total",
+    "counter",
+    "images that came to the gateway: stored, again (the same bytes), refused, failed (HDFS or Kafka away)",
+    ("source", "outcome"),
+)
+IMAGE_INTAKE_SECONDS = Metric(
+    "ward_image_intake_seconds", "histogram", "an image's last byte received to stored, told and answered", ("source",)
+)
+IMAGE_JOBS_ASKED = Metric("ward_image_jobs_total", "counter", "readings asked of models", ("model",))
+IMAGE_FINDINGS_STANDING = Metric(
+    "ward_image_findings", "gauge", "findings on the radiologist's list that nobody has decided", ("state", "priority")
+)
+IMAGE_JOBS_WAITING = Metric(
+    "ward_image_jobs_waiting", "gauge", "jobs that the image worker has taken from the log and not finished"
+)
+IMAGE_READ_SECONDS = Metric(
+    "ward_image_read_seconds", "histogram", "fetching, decoding, gate, model and heat map of one job", ("model",)
+)
+IMAGE_RESULTS_WRITTEN = Metric(
+    "ward_image_results_total", "counter", "results written: read, refused, dead (set aside)", ("model", "outcome")
+)
+IMAGE_RETRIES = Metric("ward_image_retries_total", "counter", "jobs tried again", ("reason",))
+RETURNS = Metric(
+    "ward_returns_total", "counter", "DICOM results made: stored, sent, failed (tried again later)", ("kind", "outcome")
+)
+RETURNS_WAITING = Metric("ward_returns_waiting", "gauge", "DICOM results in the spool that nobody has taken yet")
 
 METRICS: Final = (
     READINGS,
@@ -138,4 +165,14 @@ METRICS: Final = (
     LAKE_BEHIND,
     LAKE_LOST,
     LAKE_FAILURES,
+    IMAGES_TAKEN,
+    IMAGE_INTAKE_SECONDS,
+    IMAGE_JOBS_ASKED,
+    IMAGE_FINDINGS_STANDING,
+    IMAGE_JOBS_WAITING,
+    IMAGE_READ_SECONDS,
+    IMAGE_RESULTS_WRITTEN,
+    IMAGE_RETRIES,
+    RETURNS,
+    RETURNS_WAITING,
 )
