@@ -1,0 +1,1 @@
+"""Risk from what is asked and measured, without an image."""
