@@ -80,6 +80,8 @@ class Process:
         return bool(self.fetches) and (self.container is None or self.container.image is not None)
 
 
+BEHIND_VITALS: Final = 5
+"""A slow image delays no vital; the archive gives way to both."""
 OWN: Final = Container(None)
 OWN_WITH_SPARK: Final = Container(None, stage="wardstream-lake")
 
@@ -209,6 +211,58 @@ PROCESSES: Final[tuple[Process, ...]] = (
         container=OWN,
     ),
     Process(
+        "gateway",
+        "images in: C-STORE, submit, upload, a folder; de-identified, stored, told",
+        python("producers.dicom_gateway"),
+        lambda site: http_answers(site.url("intake") + "/healthz"),
+        needs=("topics", "zones"),
+        ports=("dicom", "intake"),
+        fetches=("images",),
+        nice=BEHIND_VITALS,
+        container=OWN,
+    ),
+    Process(
+        "imaging",
+        "which model reads which image; the radiologist's list",
+        python("streams.imaging"),
+        lambda site: http_answers(site.url("imaging_metrics") + "/metrics"),
+        needs=("topics",),
+        ports=("imaging_metrics",),
+        nice=BEHIND_VITALS,
+        container=OWN,
+    ),
+    Process(
+        "image-worker",
+        "reads images: gate, model, heat map",
+        python("streams.image_worker"),
+        lambda site: http_answers(site.url("image_worker_metrics") + "/metrics"),
+        needs=("topics", "zones"),
+        ports=("image_worker_metrics",),
+        fetches=("images",),
+        nice=BEHIND_VITALS,
+        container=OWN,
+    ),
+    Process(
+        "image-return",
+        "results as DICOM, to where they are wanted",
+        python("producers.image_return"),
+        lambda site: http_answers(site.url("return_metrics") + "/metrics"),
+        needs=("topics", "zones"),
+        ports=("return_metrics",),
+        fetches=("images",),
+        nice=BEHIND_VITALS,
+        container=OWN,
+    ),
+    Process(
+        "scanner",
+        "a modality that sends images of the simulated ward's patients",
+        python("producers.scanner"),
+        needs=("gateway", "imaging", "image-worker"),
+        profile="demo",
+        nice=BEHIND_VITALS,
+        container=OWN,
+    ),
+    Process(
         "lake",
         "every record of every topic into Parquet on HDFS, once",
         python("batch.lake"),
@@ -236,9 +290,20 @@ PROCESSES: Final[tuple[Process, ...]] = (
 
 BY_NAME: Final[Mapping[str, Process]] = {process.name: process for process in PROCESSES}
 PORTS: Final = tuple(port for process in PROCESSES for port in process.ports)
-PREFERRED_PORTS: Final = {"feed": 8800}
-READ_BY: Final[Mapping[str, tuple[str, ...]]] = {"WARD_SCRAPE": ("sink",), "WARD_JAVA_HOME": ("lake", "hive")}
+PREFERRED_PORTS: Final = {"feed": 8800, "dicom": 11112}
+READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "WARD_SCRAPE": ("sink",),
+    "WARD_JAVA_HOME": ("lake", "hive"),
+    "WARD_DICOM_PORT": ("gateway", "scanner"),
+    "WARD_INTAKE": ("gateway", "scanner", "feed"),
+    "WARD_INTAKE_PORT": ("gateway",),
+    "WARD_IMAGING_METRICS_PORT": ("imaging",),
+    "WARD_IMAGE_WORKER_METRICS_PORT": ("image-worker",),
+    "WARD_RETURN_METRICS_PORT": ("image-return",),
+}
 """Settings that only these processes get: for all others a new value would be no reason to start again."""
+TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {"images": ("gateway", "imaging", "image-worker", "image-return")}
+"""A word for several processes, where some are to be left out."""
 
 
 def chosen(
@@ -246,16 +311,16 @@ def chosen(
 ) -> tuple[Process, ...]:
     """The named processes and all they need, in start order; without names, those of the profile.
 
-    The demo profile includes core; what is absent here is left out, and so is what ``without`` names, with all that
-    needs it. Raises Misconfigured for a name that is not in the table, of something that is absent, or of something
-    that cannot do without what is left out.
+    The demo profile includes core; what is absent here is left out, and so is what ``without`` names (also by a word of
+    TOGETHER), with all that needs it. Raises Misconfigured for a name that is not in the table, of something that is
+    absent, or of something that cannot do without what is left out.
     """
     wanted = (
         set(names)
         if names is not None
         else {p.name for p in PROCESSES if p.profile in ("core", profile) and p.absent() is None}
     )
-    skipped = set(without)
+    skipped = spelled_out(without)
     if unknown := (wanted | skipped) - BY_NAME.keys():
         raise Misconfigured(f"no process {', '.join(sorted(unknown))}; there are {', '.join(BY_NAME)}")
     skipped = with_dependents(skipped)
@@ -269,6 +334,11 @@ def chosen(
         if trouble := BY_NAME[name].absent():
             raise Misconfigured(f"cannot start {name}: {trouble}")
     return in_order(wanted)
+
+
+def spelled_out(names: Iterable[str]) -> set[str]:
+    """The names, each word of TOGETHER as the processes that it stands for."""
+    return {process for name in names for process in TOGETHER.get(name, (name,))}
 
 
 def with_dependents(names: Iterable[str]) -> set[str]:

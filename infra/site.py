@@ -22,7 +22,15 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 LOOPBACK: Final = "127.0.0.1"
 LEFT_OUT: Final = "left-out.json"
 """In the state folder: the processes that ``ward up --without`` left out."""
-SCRAPED: Final = {"vitals": "vitals_metrics", "feed": "feed", "lake": "lake_metrics"}
+SCRAPED: Final = {
+    "vitals": "vitals_metrics",
+    "feed": "feed",
+    "gateway": "intake",
+    "imaging": "imaging_metrics",
+    "image-worker": "image_worker_metrics",
+    "image-return": "return_metrics",
+    "lake": "lake_metrics",
+}
 """Whose metrics the sink reads, and on which port; the sink tells its own."""
 PORTS_FROM: Final = range(20_000, 32_000)
 """Below the range that outgoing connections take, so that a remembered port is seldom lost to a passer-by."""
@@ -150,6 +158,12 @@ class Site:
             # a topology of an older release has none of these ports
             "WARD_SINK_METRICS_PORT": str(self.ports.get("sink_metrics", 0)),
             "WARD_LAKE_METRICS_PORT": str(self.ports.get("lake_metrics", 0)),
+            "WARD_DICOM_PORT": str(self.ports.get("dicom", 0)),
+            "WARD_INTAKE_PORT": str(self.ports.get("intake", 0)),
+            "WARD_IMAGING_METRICS_PORT": str(self.ports.get("imaging_metrics", 0)),
+            "WARD_IMAGE_WORKER_METRICS_PORT": str(self.ports.get("image_worker_metrics", 0)),
+            "WARD_RETURN_METRICS_PORT": str(self.ports.get("return_metrics", 0)),
+            **({"WARD_INTAKE": self.url("intake")} if "intake" in self.ports else {}),
             **({"WARD_HIVE": self.address("hive")} if "hive" in self.ports else {}),
             "WARD_SCRAPE": ",".join(
                 f"{name}={self.url(port)}/metrics"

@@ -32,6 +32,7 @@ from infra.processes import (
     Profile,
     chosen,
     in_order,
+    spelled_out,
     with_dependents,
 )
 from infra.site import Site
@@ -118,7 +119,7 @@ class Stack:
             self._extra = dict(extra_env)
             sites.write_atomically(self.state / "extra.json", json.dumps(self._extra), mode=0o600)
         processes = chosen(names, profile, without)
-        self._leave_out(with_dependents(without), {process.name for process in processes})
+        self._leave_out(with_dependents(spelled_out(without)), {process.name for process in processes})
         items = sorted({item for process in processes for item in process.fetches})
         with (
             sites.only_one(self.state / ".up.lock", "starting this topology"),

@@ -39,6 +39,16 @@ def _jar_set(name: str, what: str, after: tuple[str, ...] = ()) -> Item:
     )
 
 
+def _extra(extra: str, what: str, after: tuple[str, ...]) -> Item:
+    return Item(
+        what,
+        here=lambda _cache: extras.is_here(extra),
+        get=lambda cache, tick: extras.install(cache, tick, extra),
+        ticks=lambda: 1,
+        after=after,
+    )
+
+
 OF_THE_WALL: Final = ("kafka", "web")
 
 
@@ -46,8 +56,10 @@ ITEMS: Final[Mapping[str, Item]] = {
     "kafka": _jar_set("kafka", "Apache Kafka 4.3.1"),
     "hadoop": _jar_set("hadoop", "Apache Hadoop HDFS 3.5.0"),
     "influxdb": Item(f"InfluxDB {influx.VERSION} (compiled here)", influx.is_complete, influx.build, lambda: 2),
+    "images": _extra(extras.IMAGES, "DICOM for Python", OF_THE_WALL),
     "spark": _jar_set("spark", "Spark's Kafka connector", OF_THE_WALL),
-    "spark-python": Item("Spark for Python", lambda cache: extras.is_here(), extras.install, lambda: 1, OF_THE_WALL),
+    # one environment takes one extra at a time: the small one first, else images would wait for all of Spark
+    "spark-python": _extra(extras.LAKE, "Spark for Python", (*OF_THE_WALL, "images")),
     "web": Item(
         "uPlot 1.6.31", lambda cache: not wheels.damaged_web(cache), wheels.fetch_web, lambda: len(wheels.WEB_FILES)
     ),

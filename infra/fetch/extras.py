@@ -1,4 +1,4 @@
-"""Spark for Python, put into the environment that runs: large, so it comes behind the wall and not before it."""
+"""Spark and DICOM for Python, put into the environment that runs: large, so they come behind the wall."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from contracts.errors import Misconfigured, Transient
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 LAKE: Final = "lake"
+IMAGES: Final = "images"
 CANNOT: Final = 2
 """What infra/environment.py exits with when trying again is no use."""
 POLITELY: Final = [nice, "-n", "10"] if (nice := shutil.which("nice")) else []
 """A wall may be running meanwhile."""
 
 
-def is_here(extra: str = LAKE) -> bool:
+def is_here(extra: str) -> bool:
     """Whether this environment has all packages of an extra; in one that ./ward made, whether they came whole."""
     if made_by_the_door():
         return _mark(extra).exists()
     return not absent(extra)
 
 
-def absent(extra: str = LAKE) -> list[str]:
+def absent(extra: str) -> list[str]:
     """The packages of an extra that this environment does not have."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     wanted = [re.split(r"[\[<>=!~; ]", row, maxsplit=1)[0] for row in project["optional-dependencies"][extra]]
@@ -42,7 +43,7 @@ def made_by_the_door() -> bool:
     return _mark("core").exists()
 
 
-def install(cache: Path, tick: Callable[[str], None], extra: str = LAKE) -> None:
+def install(cache: Path, tick: Callable[[str], None], extra: str) -> None:
     """Add an extra to this environment, as the lock has it; what is there stays as it is, also under running programs.
 
     Raises Transient when the package index does not answer, Misconfigured where the environment is not ours.

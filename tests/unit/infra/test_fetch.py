@@ -116,9 +116,15 @@ def test_what_the_wall_wants_comes_first_and_its_failure_holds_up_nothing(
     assert came == ["web", "kafka", "spark"]
 
 
-def test_every_item_waits_for_known_ones_that_wait_for_none() -> None:
+def test_every_item_waits_for_known_ones_that_wait_for_fewer() -> None:
     for item in everything.ITEMS.values():
-        assert all(everything.ITEMS[name].after == () for name in item.after)
+        for name in item.after:
+            assert set(everything.ITEMS[name].after) < set(item.after), "what waits for fewer is asked for earlier"
+
+
+def test_what_images_need_comes_before_all_of_spark_and_after_the_wall() -> None:
+    assert everything.ITEMS["images"].after == everything.OF_THE_WALL
+    assert "images" in everything.ITEMS["spark-python"].after
 
 
 def test_the_committed_lock_pins_every_set_by_sha256() -> None:
@@ -146,7 +152,7 @@ def test_an_environment_of_another_maker_is_never_added_to(tmp_path: Path, monke
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert extras.is_here("data"), "what can be imported is here, whoever put it there"
     with pytest.raises(Misconfigured, match="uv sync --inexact --extra lake"):
-        extras.install(tmp_path, lambda _: None)
+        extras.install(tmp_path, lambda _: None, extras.LAKE)
 
 
 def test_in_an_environment_of_the_door_an_extra_is_here_once_it_came_whole(

@@ -17,6 +17,8 @@ from infra.processes import BY_NAME, PORTS, PROCESSES, READ_BY, chosen, with_dep
 from infra.site import LOOPBACK, Site, free_ports
 from infra.stack import _waves
 
+OF_IMAGES = {"gateway", "imaging", "image-worker", "image-return", "scanner"}
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -66,12 +68,24 @@ def test_what_is_left_out_takes_along_what_needs_it_and_nothing_else() -> None:
         chosen(without=["laek"])
 
 
-def test_the_archive_gives_way_to_alarms_and_starts_after_them() -> None:
+def test_images_and_the_archive_give_way_to_alarms_and_start_after_them() -> None:
     names = [process.name for process in PROCESSES]
     for process in PROCESSES:
-        assert (process.nice > 0) == (process.name in ("lake", "hive"))
+        assert (process.nice > 0) == (process.name in ("lake", "hive", *OF_IMAGES))
         if process.nice:
             assert names.index(process.name) > max(names.index(live) for live in ("simulator", "feed", "sink"))
+    assert BY_NAME["lake"].nice > max(BY_NAME[name].nice for name in OF_IMAGES)
+
+
+def test_a_word_leaves_out_all_that_deals_with_images() -> None:
+    whole = {process.name for process in chosen(profile="demo")}
+    assert {process.name for process in chosen(profile="demo", without=["images"])} == whole - OF_IMAGES
+    assert {process.name for process in chosen(profile="demo", without=["gateway"])} == whole - {"gateway", "scanner"}
+
+
+def test_an_image_goes_from_a_scanner_to_its_result_by_three_processes() -> None:
+    wanted = {process.name for process in chosen(["gateway", "imaging", "image-worker"])}
+    assert wanted == {"kafka", "topics", "namenode", "datanode", "zones", "gateway", "imaging", "image-worker"}
 
 
 def test_what_only_one_process_reads_restarts_no_other(site: Site) -> None:
@@ -113,7 +127,6 @@ def test_every_address_in_every_configuration_is_loopback(site: Site) -> None:
         ]
     )
     assert "0.0.0.0" not in text
-    for port in PORTS:
-        if port in ("feed", "vitals_metrics", "sink_metrics", "lake_metrics", "hive"):
-            continue
+    servers = [process for process in PROCESSES if process.is_server or process.name == "grafana"]
+    for port in (port for process in servers for port in process.ports):
         assert f"{LOOPBACK}:{site.ports[port]}" in text, port

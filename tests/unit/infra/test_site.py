@@ -12,7 +12,7 @@ import pytest
 
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
-from infra.processes import PORTS
+from infra.processes import PORTS, PREFERRED_PORTS
 from infra.site import (
     LOOPBACK,
     PORTS_FROM,
@@ -93,7 +93,8 @@ def test_a_client_reaches_a_topology_that_an_older_release_began(tmp_path: Path)
     settings = Site(tmp_path, tmp_path, dict.fromkeys(old, 1), None, "").settings()
     assert settings["WARD_KAFKA"] == "127.0.0.1:1"
     assert settings["WARD_SINK_METRICS_PORT"] == settings["WARD_LAKE_METRICS_PORT"] == "0"
-    assert "WARD_HIVE" not in settings
+    assert settings["WARD_DICOM_PORT"] == settings["WARD_INTAKE_PORT"] == settings["WARD_RETURN_METRICS_PORT"] == "0"
+    assert not {"WARD_HIVE", "WARD_INTAKE"} & settings.keys()
     assert "lake=" not in settings["WARD_SCRAPE"]
 
 
@@ -117,3 +118,12 @@ def test_what_was_left_out_is_remembered_until_it_is_started_after_all(tmp_path:
     assert left_out(tmp_path) == {"lake", "hive"}
     stack._leave_out(set(), {"kafka", "lake"})
     assert left_out(tmp_path) == {"hive"}
+
+
+def test_a_gateway_listens_where_scanners_look_for_one_when_that_port_is_free(site: Site) -> None:
+    chosen = free_ports(PORTS, prefer=PREFERRED_PORTS)
+    assert chosen["dicom"] == 11112 or not is_free(11112)
+    settings = Settings.from_env(site.settings())
+    assert settings.dicom_port == site.ports["dicom"]
+    assert settings.intake == f"http://127.0.0.1:{settings.intake_port}"
+    assert f"gateway={settings.intake}/metrics" in settings.scrape.split(",")
