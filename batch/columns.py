@@ -43,14 +43,17 @@ QUASI: Final = frozenset(
 """Columns by which a person could be recognised, whatever their type; ``--quasi`` names more. Text that no table has
 (made up by the query) is one too."""
 REKEYED: Final = frozenset(
-    ("patient", "study", "series", "instance", "alert_id", "job_id", "image_id", "action_id", "access_id", "cohort")
+    (
+        *("patient", "study", "series", "instance", "image_id", "cohort"),
+        *("alert_id", "job_id", "action_id", "access_id", "finding_id", "feedback_id", "refusal_id"),
+    )
 )
 """Identifiers: what belongs together still does, and leads nowhere."""
 _WORDS: Final = frozenset(
     (
         *("vital", "letter", "unit", "source", "quality", "condition", "category", "priority", "event", "state"),
         *("name", "text", "label", "refusal", "model", "engine", "kind", "format", "photometric", "split", "message"),
-        *("view", "transfer_syntax", "sop_class", "policy", "code"),
+        *("view", "transfer_syntax", "sop_class", "policy", "code", "verdict", "rule", "why"),
     )
 )
 """Text of the tables that says what was seen rather than who: a value that fewer than k patients have is left out."""
@@ -59,7 +62,8 @@ _PLACE: Final = "names a bed or a device"
 LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("kafka_partition", "kafka_offset", "row", "frame_partition", "frame_offset", "seq"), _LINKS),
-        **dict.fromkeys(("uri", "heatmap_uri", "sha256", "input_sha256", "pixels_sha256", "ingest_ms"), _LINKS),
+        **dict.fromkeys(("uri", "heatmap_uri", "preview_uri", "sha256", "input_sha256"), _LINKS),
+        **dict.fromkeys(("pixels_sha256", "ingest_ms"), _LINKS),
         **dict.fromkeys(("model_sha256", "schema_version", "revision", "attempt"), _LINKS),
         **dict.fromkeys(("bed", "gateway"), _PLACE),
         **dict.fromkeys(("year", "month"), "a calendar date"),

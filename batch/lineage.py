@@ -333,13 +333,23 @@ def _fields_of(found: Mapping[str, Any]) -> Callable[[Any], str | None]:
             if field.name not in found or field.name in ("ward", "value", "drivers"):
                 continue
             value = said.get(field.name, field.default)
-            if found[field.name] != value:
+            if _plain(found[field.name]) != _plain(value):
                 return f"{field.name} is {found[field.name]!r} in the table and {value!r} in the record"
         if isinstance(record, AlertTransition) and found["value"] is not None and found["value"] != record.value:
             return f"value is {found['value']!r} in the table and {record.value!r} in the record"
         return None
 
     return wrong
+
+
+def _plain(value: Any) -> Any:
+    """A list or a map as both have it: Arrow tells a map as pairs, a record its lists as tuples."""
+    if isinstance(value, Mapping):
+        return sorted(value.items())
+    if isinstance(value, list | tuple):
+        pairs = bool(value) and all(isinstance(one, tuple) and len(one) == 2 for one in value)
+        return sorted(value) if pairs else list(value)
+    return value
 
 
 def _record(trail: Trail, place: Place, check: Callable[[Any], str | None]) -> Link:

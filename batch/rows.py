@@ -266,6 +266,10 @@ FROM_TOPICS: Final = (
     Rows(lake.IMAGES, (), (("r", r.ImageArrival),)),
     Rows(lake.JOBS, (), (("r", r.ImageJob),), ward=None),
     Rows(lake.PREDICTIONS, (), (("r", r.ImageResult),), ward=None),
+    Rows(lake.REFUSALS, (), (("r", r.ImageRefusal),), ward=None),
+    Rows(lake.STUDIES, (), (("r", r.StudyRevision),), ward=None),
+    Rows(lake.IMAGE_FINDINGS_TABLE, (), (("r", r.ImageFinding),), ward=None),
+    Rows(lake.FEEDBACK, (), (("r", r.ImageFeedback),), ward=None),
     Rows(
         lake.DEAD,
         (),

@@ -24,7 +24,7 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
 }
 """Fields that no table holds (``records`` has their bytes): they are not even parsed."""
 
-_LONG: Final = frozenset(("offset", "seq"))
+_LONG: Final = frozenset(("offset", "seq", "size", "revision"))
 
 
 def json_ddl(record: type[r.Record]) -> str:
@@ -73,6 +73,8 @@ def _type(kind: Any, name: str, wide: bool = False) -> str:
         return f"struct<{_fields(kind, ':')}>"
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return f"array<{_type(kind.item_type, name, wide=True)}>"
+    if isinstance(kind, msgspec.inspect.DictType):
+        return f"map<{_type(kind.key_type, name)},{_type(kind.value_type, name)}>"
     if isinstance(kind, msgspec.inspect.IntType):
         return "bigint" if wide or name.endswith("_ms") or name in _LONG else "int"
     plain: Mapping[type[Any], str] = {

@@ -67,6 +67,9 @@ def arrow_type(hive: str) -> Any:
     inner = inner.removesuffix(">")
     if outer == "array":
         return pa.list_(arrow_type(inner))
+    if outer == "map":
+        key, _, item = inner.partition(",")
+        return pa.map_(arrow_type(key), arrow_type(item))
     if outer == "struct":
         fields = (part.partition(":") for part in _parts(inner))
         return pa.struct([(name, arrow_type(kind)) for name, _, kind in fields])

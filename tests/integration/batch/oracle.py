@@ -81,6 +81,10 @@ def _rows(record: Any) -> Iterator[tuple[lake.Table, int, str | None, Row]]:
                 "ImageArrival": lake.IMAGES,
                 "ImageJob": lake.JOBS,
                 "ImageResult": lake.PREDICTIONS,
+                "ImageRefusal": lake.REFUSALS,
+                "StudyRevision": lake.STUDIES,
+                "ImageFinding": lake.IMAGE_FINDINGS_TABLE,
+                "ImageFeedback": lake.FEEDBACK,
                 "Access": lake.ACCESS,
             }[type(record).__name__]
             yield table, record.at_ms, getattr(record, "ward", None), _plain(record, table, ())
@@ -91,7 +95,8 @@ def _plain(record: Any, table: lake.Table, without: tuple[str, ...]) -> Row:
     found: Row = {}
     for column in table.columns[len(lake.FROM) :]:
         if column.name in record.__struct_fields__ and column.name not in without:
-            told = getattr(record, column.name)
+            told: Any = getattr(record, column.name)
+            told = list(told) if isinstance(told, tuple) else told
             found[column.name] = small(told) if column.type == "int" else told
     return found
 

@@ -130,6 +130,8 @@ def send_image(told: Told, storage: Storage) -> None:
         patient="p-0001",
         input_sha256=sha256,
         code=code_version(),
+        probabilities={"glioma": 0.93, "notumor": 0.07},
+        caveats=("Heat is not proof.",),
     )
     told.send(IMAGE_RESULTS, result, "2.25.1")
 

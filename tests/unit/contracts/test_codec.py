@@ -61,6 +61,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of([values_of(part) for part in get_args(kind)])
     if origin is tuple:
         return st.lists(values_of(get_args(kind)[0]), max_size=3).map(tuple)
+    if origin is dict:
+        return st.dictionaries(*(values_of(part) for part in get_args(kind)), max_size=3)
     if kind is NoneType:
         return st.none()
     if kind is float:
