@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import tomllib
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
-DISTRIBUTION: Final = "wardstream"
+from models.version import code_of
+
 ROOTS: Final = ("contracts", "models", "batch")
 
 
-@functools.cache
 def code_version() -> str:
     """Like ``0.1.0+3f9c2b71d04e``: the same for the same sources, in a checkout and from a wheel.
 
-    The hash is over name and content of every module below ``contracts``, ``models`` and ``batch``: what a table, a
-    feature or a cohort is made by, and nothing that only starts or shows it.
+    The hash is over every module below ``contracts``, ``models`` and ``batch``: what a table, a feature or a cohort is
+    made by, and nothing that only starts or shows it.
     """
-    top = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(source for root in ROOTS for source in (top / root).rglob("*.py")):
-        digest.update(f"{path.relative_to(top).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return f"{_release(top)}+{digest.hexdigest()[:12]}"
-
-
-def _release(top: Path) -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:  # a checkout that nobody installed: `./ward` runs it in place
-        return str(tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    return code_of(*ROOTS)

@@ -115,16 +115,27 @@ def resized(pixels: Grey, size: int) -> Grey:
     from PIL import Image
 
     rows, cols = pixels.shape
-    scale = size / max(rows, cols)
-    inner = (max(1, round(rows * scale)), max(1, round(cols * scale)))
+    down, across = inside(rows, cols, size)
+    inner = (down.stop - down.start, across.stop - across.start)
     made = np.zeros((size, size), np.float32)
-    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
     scaled = pixels
     if inner != (rows, cols):
         image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
         scaled = np.asarray(image.resize((inner[1], inner[0]), Image.Resampling.BILINEAR), np.float32)
-    made[top : top + inner[0], left : left + inner[1]] = np.clip(scaled, 0.0, 1.0)
+    made[down, across] = np.clip(scaled, 0.0, 1.0)
     return made
+
+
+def inside(rows: int, cols: int, size: int) -> tuple[slice, slice]:
+    """Where an image of that shape lies in what ``resized`` makes of it: rows and columns, the rest is bars.
+
+    >>> inside(40, 80, 20)
+    (slice(5, 15, None), slice(0, 20, None))
+    """
+    scale = size / max(rows, cols)
+    high, wide = max(1, round(rows * scale)), max(1, round(cols * scale))
+    top, left = (size - high) // 2, (size - wide) // 2
+    return slice(top, top + high), slice(left, left + wide)
 
 
 def packed(pixels: Grey) -> bytes:
