@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from contracts.records import ModelRef, ScoreFrame, VitalsForecast
+from models.champions import Event
 from models.ports import Answers, Ask
-from models.vitals.engine import Event, VitalsModels
+from models.vitals.engine import VitalsModels
 from streams.metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)

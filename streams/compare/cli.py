@@ -276,7 +276,8 @@ def _decided(
 
 def _models(registry: Registry, missing: set[tuple[str, str]]) -> VitalsModels:
     """The models of the registry, by the versions that the log or a side names; those not to be had are noted."""
-    from models.vitals.engine import Event, VitalsModels
+    from models.champions import Event
+    from models.vitals.engine import VitalsModels
 
     def tell(event: Event) -> None:
         if event.what in ("absent", "fault"):

@@ -10,9 +10,10 @@ import pytest
 
 from contracts.records import Category, ModelRef
 from contracts.topology import VITALS, partition_for
+from models.champions import Event
 from models.ports import ANOMALY, FORECAST
 from models.registry import Registry
-from models.vitals.engine import Event, VitalsModels
+from models.vitals.engine import VitalsModels
 from models.ward.core import WardCore
 from streams import ledger
 from streams.agents.clock import Clock

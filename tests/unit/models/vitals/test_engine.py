@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from contracts.records import ModelRef
+from models.champions import AGAIN_S, Event
 from models.ports import ANOMALY, DETERIORATION, FORECAST, Ask, Memory, Windows
 from models.registry import Registry
-from models.vitals.engine import AGAIN_S, Event, VitalsModels
+from models.vitals.engine import VitalsModels
 from tests.unit.models.vitals.simple_models import NAMES, add, load, registry_of
 
 
