@@ -182,7 +182,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step(
         "streams.influx",
         "brings all of it to InfluxDB, for the monitoring wall",
-        reads=(SCORES, FORECASTS, ALERTS, IMAGE_RESULTS),
+        reads=(SCORES, FORECASTS, ALERTS, IMAGE_RESULTS, IMAGE_REFUSALS, IMAGE_FINDINGS),
     ),
     Step(
         "streams.cli",

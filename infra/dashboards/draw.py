@@ -68,6 +68,8 @@ def board_json(board: Board, theme: Theme, feed: str) -> dict[str, Any]:
         .readonly()
         .link(_link("Live alert feed", "${feed}"))
     )
+    if board.page is not None:
+        made = made.link(_link(board.page[0], f"${{feed}}{board.page[1]}"))
     made = made.link(
         dashboard.DashboardLink("Ward boards")
         .type(dm.DashboardLinkType.DASHBOARDS)

@@ -101,7 +101,10 @@ class Variable:
 
 @dataclass(frozen=True)
 class Board:
-    """One dashboard. ``rotates``: part of the wall's playlist. ``alarms``: InfluxQL of the alarms drawn over curves."""
+    """One dashboard. ``rotates``: part of the wall's playlist. ``alarms``: InfluxQL of the alarms drawn over curves.
+
+    ``page``: the feed's own page of what the board tells, by title and path.
+    """
 
     uid: str
     title: str
@@ -113,6 +116,7 @@ class Board:
     refresh: str = "10s"
     rotates: bool = True
     alarms: str | None = None
+    page: tuple[str, str] | None = None
     tags: tuple[str, ...] = field(default=("ward",))
 
 

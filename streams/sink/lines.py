@@ -17,6 +17,8 @@ from contracts.records import (
     BedScore,
     Category,
     Engine,
+    ImageFinding,
+    ImageRefusal,
     ImageResult,
     OpenAlarm,
     Priority,
@@ -204,12 +206,37 @@ def of_transition(alert: AlertTransition) -> list[str]:
 
 def of_image(result: ImageResult) -> list[str]:
     """The point of one image's result; neither the study nor the image is named."""
-    fields = f"refused={int(result.refusal is not None)}i"
+    fields = [f"refused={int(result.refusal is not None)}i"]
+    if result.positive is not None:
+        fields.append(f"positive={int(result.positive)}i")
     if result.probability is not None:
-        fields += f",probability={result.probability!r}"
+        fields.append(f"probability={result.probability!r}")
+    if result.arrived_ms is not None:
+        fields.append(f"latency_s={max(0, result.at_ms - result.arrived_ms) / 1000!r}")
+    if result.took_ms is not None:
+        fields.append(f"took_s={result.took_ms / 1000!r}")
     return [
         f"images,label={tag(result.label or NONE)},model={tag(result.model)},refusal={tag(result.refusal or NONE)} "
-        f"{fields} {_moment(result.at_ms, result.job_id)}"
+        f"{','.join(fields)} {_moment(result.at_ms, result.job_id)}"
+    ]
+
+
+def of_image_refusal(refusal: ImageRefusal) -> list[str]:
+    """The point of one image that was not let in: not its name, not its bytes' sum, not what was found in it."""
+    return [
+        f"refusals,reason={tag(refusal.reason)},source={tag(refusal.source)} "
+        f"size={refusal.size}i {_moment(refusal.at_ms, refusal.refusal_id)}"
+    ]
+
+
+def of_finding(finding: ImageFinding) -> list[str]:
+    """The point of one change of a finding; neither the study nor who decided it is named."""
+    fields = f"seq={finding.seq}i"
+    if finding.probability is not None:
+        fields += f",probability={finding.probability!r}"
+    return [
+        f"findings,label={tag(finding.label)},model={tag(finding.model)},priority={finding.priority.value},"
+        f"state={finding.state.value} {fields} {_moment(finding.at_ms, f'{finding.finding_id}:{finding.seq}')}"
     ]
 
 

@@ -83,12 +83,37 @@ ALARMS: Final = Measurement(
 IMAGES: Final = Measurement(
     "images",
     ("label", "model", "refusal"),
-    ("probability", "refused"),
-    "one finding, or refusal, of an image; a label or refusal that is none is a dash",
+    ("probability", "refused", "positive", "latency_s", "took_s"),
+    "one finding, or refusal, of an image; a label or refusal that is none is a dash; arrival at the gateway to result",
     "every result",
 )
+IMAGE_REFUSALS: Final = Measurement(
+    "refusals",
+    ("reason", "source"),
+    ("size",),
+    "one image that was not let in: why, how it came, its bytes",
+    "every refusal of the gateway",
+)
+IMAGE_FINDINGS: Final = Measurement(
+    "findings",
+    ("label", "model", "priority", "state"),
+    ("seq", "probability"),
+    "one change of one finding on the radiologist's list, at the moment of it",
+    "every change",
+)
 
-MEASUREMENTS: Final = (BEDS, OUTLOOKS, RISKS, FORECASTS, SKILLS, MODELS, ALARMS, IMAGES)
+MEASUREMENTS: Final = (
+    BEDS,
+    OUTLOOKS,
+    RISKS,
+    FORECASTS,
+    SKILLS,
+    MODELS,
+    ALARMS,
+    IMAGES,
+    IMAGE_REFUSALS,
+    IMAGE_FINDINGS,
+)
 
 STATES: Final = {0: "calm", 1: "technical", 2: "low", 3: "medium", 4: "high"}
 """What the field ``state`` of a bed says: its most urgent open alarm; a technical one only where no other is."""

@@ -89,7 +89,12 @@ class Scraper:
 
     def __init__(self, settings: Settings, metrics: SinkMetrics, give: Callable[[list[str]], None]) -> None:
         self._targets = targets(settings.scrape)
-        self._groups = (settings.worker_group, settings.sink_group)
+        self._groups = (
+            settings.worker_group,
+            settings.sink_group,
+            settings.imaging_group,
+            settings.image_worker_group,
+        )
         self._metrics = metrics
         self._give = give
         self._histograms = Histograms()

@@ -54,6 +54,8 @@ def makers() -> Mapping[str, tuple[Topic[Any], Lines]]:
         (topology.FORECASTS, forecast),
         (topology.ALERTS, lined.of_transition),
         (topology.IMAGE_RESULTS, lined.of_image),
+        (topology.IMAGE_REFUSALS, lined.of_image_refusal),
+        (topology.IMAGE_FINDINGS, lined.of_finding),
     )
     return {topic.name: (topic, make) for topic, make in rows}
 

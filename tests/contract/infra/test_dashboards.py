@@ -166,6 +166,22 @@ def test_every_board_leads_to_the_feed_and_the_wall_rotates() -> None:
     assert sum(board.rotates for board in build.BOARDS) >= 4
 
 
+def test_the_imaging_board_tells_of_queue_latency_results_refusals_and_findings_and_leads_to_the_list() -> None:
+    board = BOARDS["ward-imaging"]
+    asked = "\n".join(ask.influxql for tile in board.tiles for ask in tile.asks)
+    for name in (
+        "ward_group_behind_records",
+        "ward_images_taken_total",
+        "ward_image_findings",
+        "ward_image_read_seconds",
+    ):
+        assert f'"{name}"' in asked
+    for name in ("latency_s", '"refusals"', '"findings"', '"label"', '"refusal"'):
+        assert name in asked
+    links = [link.get("url") for link in DOCUMENTS["dark", "ward-imaging"]["links"]]
+    assert "${feed}/images" in links
+
+
 def test_the_data_source_and_boards_are_found_where_compose_and_up_put_them() -> None:
     source = yaml.safe_load(build.files()["datasources/ward.yaml"])["datasources"][0]
     assert source["uid"] == spec.UID

@@ -112,6 +112,8 @@ def eventful(influx: dict[str, str]) -> dict[str, str]:
     writer.write(lines.of_forecast(forecast(now - 60_000)))
     for label, refusal in (("normal", None), (None, "blank")):
         writer.write(lines.of_image(image(now, label, refusal)))
+    writer.write(lines.of_image_refusal(refused(now)))
+    writer.write(lines.of_finding(finding(now)))
     writer.write([line for step in (2, 1) for metric in declared.METRICS for line in of_metric(metric, now, step)])
     writer.close()
     series.ask(influx, f"{minute_means()} WHERE time > now() - 10m GROUP BY time(1m), *")
@@ -162,7 +164,20 @@ def forecast(now_ms: int) -> r.VitalsForecast:
 def image(at_ms: int, label: str | None, refusal: str | None) -> r.ImageResult:
     return r.ImageResult(
         version=1, job_id=f"e{label}", study="s", instance="i", model="knee", model_sha256="0", at_ms=at_ms,
-        label=label, refusal=refusal, probability=0.9 if label else None,
+        label=label, refusal=refusal, probability=0.9 if label else None, arrived_ms=at_ms - 900, took_ms=200,
+    )  # fmt: skip
+
+
+def refused(at_ms: int) -> r.ImageRefusal:
+    return r.ImageRefusal(
+        version=1, refusal_id="e", sha256="0", reason="burned_in", detail="d", source="c_store", at_ms=at_ms, size=9
+    )
+
+
+def finding(at_ms: int) -> r.ImageFinding:
+    return r.ImageFinding(
+        version=1, finding_id="e", seq=0, study="s", instance="i", patient="p", model="knee", label="x", why="w",
+        priority=r.Priority.HIGH, state=r.FindingState.OPEN, at_ms=at_ms, job_id="j", policy="p", probability=0.9,
     )  # fmt: skip
 
 

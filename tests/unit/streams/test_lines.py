@@ -89,8 +89,18 @@ def forecast(now_ms: int = NOW, skill: tuple[float | None, ...] = (0.2, None)) -
 
 
 IMAGE = r.ImageResult(
-    version=1, job_id="j1", study=PATIENT, instance="i", model="knee", model_sha256="0", at_ms=NOW, refusal="blank"
+    version=1, job_id="j1", study=PATIENT, instance="i", model="knee", model_sha256="0", at_ms=NOW, refusal="blank",
+    detail=NOTE, patient=PATIENT, arrived_ms=NOW - 1500, took_ms=250,
+)  # fmt: skip
+READ = msgspec.structs.replace(IMAGE, refusal=None, label="x", probability=0.5, positive=True)
+REFUSED = r.ImageRefusal(
+    version=1, refusal_id="f1", sha256="0", reason="burned_in", detail=NOTE, source="c_store", at_ms=NOW, size=512
 )
+FINDING = r.ImageFinding(
+    version=1, finding_id="f1", seq=1, study=PATIENT, instance="i", patient=PATIENT, model="knee", label="x", why=NOTE,
+    priority=r.Priority.HIGH, state=r.FindingState.ACCEPTED, at_ms=NOW, job_id="j1", policy="p", probability=0.5,
+    actor=ACTOR,
+)  # fmt: skip
 OUTLOOK = r.BedOutlook(
     bed="3",
     patient=PATIENT,
@@ -107,6 +117,9 @@ def everything() -> list[str]:
         *lines.of_forecast(forecast()),
         *lines.of_transition(transition(probability=0.5, lead_s=600)),
         *lines.of_image(IMAGE),
+        *lines.of_image(READ),
+        *lines.of_image_refusal(REFUSED),
+        *lines.of_finding(FINDING),
     ]
 
 
@@ -142,8 +155,7 @@ def test_the_state_of_a_bed_is_its_most_urgent_alarm(alarms: tuple[r.OpenAlarm, 
 def test_everything_that_is_written_is_declared_and_every_declared_field_can_be_written() -> None:
     seen: dict[str, set[str]] = {}
     rest = lines.of_scores(scores(beds=(full_bed(),)))
-    for line in (*everything(), *rest, *lines.of_image(msgspec.structs.replace(IMAGE, label="x", probability=0.5)),
-                 *lines.of_forecast(below())):  # fmt: skip
+    for line in (*everything(), *rest, *lines.of_forecast(below())):
         name, tags, fields, _ = parsed(line)
         declared = measurements.BY_NAME[name]
         assert tuple(tags) == declared.tags, "tags stand in order: InfluxDB need not sort them"
