@@ -59,6 +59,16 @@ FEED_UNTOLD = Metric(
 FEED_DELAY_SECONDS = Metric(
     "ward_feed_delay_seconds", "histogram", "broker append of the score or alert to the feed's fan-out"
 )
+FEED_IMAGE_READS = Metric(
+    "ward_feed_image_reads_total",
+    "counter",
+    "pictures asked of the feed: remembered, read, missing, failed",
+    ("outcome",),
+)
+FEED_UPLOADS = Metric(
+    "ward_feed_uploads_total", "counter", "files uploaded at the feed: stored, known, refused, failed", ("outcome",)
+)
+FEED_VERDICTS = Metric("ward_feed_verdicts_total", "counter", "results judged by a reader", ("model", "verdict"))
 SINK_POINTS = Metric("ward_sink_points_total", "counter", "points given to InfluxDB", ("measurement",))
 SINK_REFUSED = Metric("ward_sink_refused_total", "counter", "points that InfluxDB refuses for ever", ("reason",))
 SINK_UNREADABLE = Metric("ward_sink_unreadable_total", "counter", "records that the sink could not read", ("reason",))
@@ -108,6 +118,18 @@ IMAGE_JOBS_WAITING = Metric(
 IMAGE_READ_SECONDS = Metric(
     "ward_image_read_seconds", "histogram", "fetching, decoding, gate, model and heat map of one job", ("model",)
 )
+IMAGE_STEP_SECONDS = Metric(
+    "ward_image_step_seconds", "histogram", "one step of a job: fetch, decode, gate, model, render, store, tell", ("step",)
+)
+IMAGE_DELAY_SECONDS = Metric(
+    "ward_image_delay_seconds", "histogram", "an image stored and told by the gateway to its result acknowledged", ("model",)
+)
+IMAGE_REFUSALS_TOLD = Metric(
+    "ward_image_refusals_total", "counter", "results that tell why an image was not read", ("model", "reason")
+)
+IMAGE_STUDIES_TOLD = Metric(
+    "ward_image_studies_total", "counter", "studies told complete: first, or again with late images", ("what",)
+)
 IMAGE_RESULTS_WRITTEN = Metric(
     "ward_image_results_total", "counter", "results written: read, refused, dead (set aside)", ("model", "outcome")
 )
@@ -147,6 +169,9 @@ METRICS: Final = (
     FEED_EVENTS,
     FEED_UNTOLD,
     FEED_DELAY_SECONDS,
+    FEED_IMAGE_READS,
+    FEED_UPLOADS,
+    FEED_VERDICTS,
     SINK_POINTS,
     SINK_REFUSED,
     SINK_UNREADABLE,
@@ -171,6 +196,10 @@ METRICS: Final = (
     IMAGE_FINDINGS_STANDING,
     IMAGE_JOBS_WAITING,
     IMAGE_READ_SECONDS,
+    IMAGE_STEP_SECONDS,
+    IMAGE_DELAY_SECONDS,
+    IMAGE_REFUSALS_TOLD,
+    IMAGE_STUDIES_TOLD,
     IMAGE_RESULTS_WRITTEN,
     IMAGE_RETRIES,
     RETURNS,

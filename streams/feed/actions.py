@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from aiokafka.errors import KafkaError
 
-from contracts import codec
 from contracts.errors import Transient
 from contracts.records import SCHEMA_VERSION, ActionKind, AlertAction
 from contracts.topology import ALERT_ACTIONS
 from streams.feed.access import Identity
 from streams.feed.live import Live, now_ms
-from streams.feed.producer import started, stopped
+from streams.feed.producer import Writer
 from streams.feed.replies import ApiError, bad_field
 
-ACK_LIMIT_S: Final = 6.0
 REMEMBERED: Final = 10_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
@@ -69,9 +65,7 @@ class ActionDesk:
     """Writes actions, each once: the same ``action_id`` again is answered as the first time."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._producer: Any = None
-        self._starting = asyncio.Lock()
+        self._writer = Writer(bootstrap)
         self._done: OrderedDict[str, ActionRequest] = OrderedDict()
 
     async def submit(self, asked: ActionRequest, who: Identity) -> None:
@@ -98,10 +92,8 @@ class ActionDesk:
             text=asked.text,
         )
         try:
-            async with asyncio.timeout(ACK_LIMIT_S):
-                producer = await self._started()
-                await producer.send_and_wait(ALERT_ACTIONS.name, codec.encode(action), key=asked.ward.encode())
-        except (KafkaError, OSError, TimeoutError, Transient) as away:
+            await self._writer.write(ALERT_ACTIONS, asked.ward, action)
+        except Transient as away:
             raise ApiError(
                 503,
                 "broker_away",
@@ -115,12 +107,4 @@ class ActionDesk:
 
     async def close(self) -> None:
         """Stop the producer without waiting for a broker that does not answer."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await stopped(producer, 1.0)
-
-    async def _started(self) -> Any:
-        async with self._starting:
-            if self._producer is None:
-                self._producer = await started(self._bootstrap, retry_backoff_ms=200)
-            return self._producer
+        await self._writer.close()

@@ -8,10 +8,8 @@ from typing import Any, Final
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
-from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from contracts import codec
 from contracts.errors import Poison, Transient
@@ -22,9 +20,10 @@ from models.registry import Registry
 from streams.feed import advice
 from streams.feed.access import LIFETIME_S, Access, Identity, Role
 from streams.feed.actions import ActionDesk, ActionRequest, check
+from streams.feed.asking import Stream, known, new_client, number
 from streams.feed.audit import AuditLog, Entry
 from streams.feed.explain import AUDIENCE, limits_summary, policy_summary, rule_text
-from streams.feed.fanout import SIGNED_OUT, Client
+from streams.feed.fanout import SIGNED_OUT
 from streams.feed.gauges import Gauges
 from streams.feed.guard import COOKIE, address_of
 from streams.feed.ledger import Alert
@@ -32,14 +31,13 @@ from streams.feed.live import Live
 from streams.feed.outlooks import STALE_MS, forecast_shown
 from streams.feed.places import models_dir
 from streams.feed.replies import ApiError, bad_field, body_as, reply
-from streams.feed.sockets import ABORT
 from streams.feed.taps import read_span
 
 PAGE: Final = Path(__file__).parent / "static" / "index.html"
+IMAGE_PAGE: Final = PAGE.with_name("images.html")
 DRAIN_S: Final = 10.0
 """A socket that takes nothing for this long belongs to nobody who looks."""
 
-MOST_STREAMS: Final = 1000
 SEARCH_S: Final = 8.0
 WHY_BEFORE_S: Final = 600
 WHY_AFTER_MS: Final = 120_000
@@ -56,26 +54,6 @@ class UserRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     role: Role
-
-
-class Stream(EventSourceResponse):
-    """A stream that is counted, and whose connection is torn down when the reader does not read."""
-
-    def __init__(self, live: Live, gauges: Gauges, client: Client, cursor: str | None, drain_s: float) -> None:
-        super().__init__(live.stream(client, cursor), ping=0, send_timeout=drain_s, sep="\n")
-        self._client = client
-        self._gauges = gauges
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes, is cut, or stalls."""
-        try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            self._client.abort()
-            self._gauges.cut.inc()
-        else:
-            if self._client.reason is not None:
-                self._gauges.cut.inc()
 
 
 class Api:
@@ -103,10 +81,17 @@ class Api:
     # -- the page and the process ------------------------------------------------------------------------------------
 
     async def page(self, request: Request, who: Identity | None) -> Response:
-        """The page; in the demo it comes with a session."""
-        if not PAGE.is_file():
+        """The wall; in the demo a page comes with a session."""
+        return await self._page(PAGE, request, who)
+
+    async def image_page(self, request: Request, who: Identity | None) -> Response:
+        """The pages of images and the workbench: one page, which shows what its address says."""
+        return await self._page(IMAGE_PAGE, request, who)
+
+    async def _page(self, page: Path, request: Request, who: Identity | None) -> Response:
+        if not page.is_file():
             raise ApiError(404, "no_page", "the page is not part of this installation", "use the API, or ward tail")
-        answer = FileResponse(PAGE, media_type="text/html")
+        answer = FileResponse(page, media_type="text/html")
         if who is None and self._settings.feed_demo:
             secret, demo = self._access.demo()
             _set_cookie(answer, request, secret)
@@ -123,7 +108,7 @@ class Api:
         trouble = self._live.trouble()
         if trouble is not None:
             raise ApiError(503, "not_ready", trouble, "wait; `ward doctor` if it lasts")
-        return reply({"status": "ok", "beds": len(self._live.board.tiles), "clients": len(self._live.hub.clients)})
+        return reply({"status": "ok", "beds": len(self._live.board.tiles), "clients": self._live.streams()})
 
     async def metrics(self, _request: Request, _who: Identity | None) -> Response:
         """Prometheus text."""
@@ -153,14 +138,14 @@ class Api:
 
     async def session(self, _request: Request, who: Identity | None) -> Response:
         """Who is signed in."""
-        return reply(_shown(_known(who)))
+        return reply(_shown(known(who)))
 
     async def sign_out(self, _request: Request, who: Identity | None) -> Response:
         """End the session and its streams."""
-        identity = _known(who)
+        identity = known(who)
         if identity.session is not None:
             self._access.sessions.close(identity.session)
-            self._live.hub.cut(SIGNED_OUT, lambda client: client.session == identity.session)
+            self._live.cut(SIGNED_OUT, lambda client: client.session == identity.session)
         answer = reply({"signed_out": identity.session is not None})
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return answer
@@ -192,12 +177,12 @@ class Api:
     def drop(self, actor: str) -> None:
         """End the sessions and streams of an actor."""
         self._access.sessions.close_where(lambda session: session.actor == actor and not session.demo)
-        self._live.hub.cut(SIGNED_OUT, lambda client: client.actor == actor)
+        self._live.cut(SIGNED_OUT, lambda client: client.actor == actor)
 
     async def read_audit(self, request: Request, _who: Identity | None) -> Response:
         """The newest audit rows."""
-        limit = _number(request, "limit", 100, 1, 1000)
-        before = _number(request, "before", 0, 0, 1 << 53) or None
+        limit = number(request, "limit", 100, 1, 1000)
+        before = number(request, "before", 0, 0, 1 << 53) or None
         rows = await asyncio.to_thread(self._audit.page, limit, before)
         return reply({"rows": rows})
 
@@ -214,19 +199,14 @@ class Api:
 
     async def stream(self, request: Request, who: Identity | None) -> Response:
         """Server-sent events."""
-        if len(self._live.hub.clients) >= MOST_STREAMS:
-            headers = {"Retry-After": "5"}
-            raise ApiError(503, "too_many_streams", "too many open streams", "close one", headers=headers)
-        identity, ward = _known(who), _ward(request)
+        ward = _ward(request)
+        client, cursor = new_client(request, known(who), ward, self._live.streams())
         request.state.where = ward or "*"
-        cursor = request.headers.get("last-event-id") or request.query_params.get("cursor")
-        abort = request.scope.get("extensions", {}).get(ABORT, lambda: None)
-        client = Client(identity.actor, identity.session, ward, abort)
-        return Stream(self._live, self._gauges, client, cursor, self._drain_s)
+        return Stream(self._live.stream(client, cursor), self._gauges, client, self._drain_s)
 
     async def trend(self, request: Request, _who: Identity | None) -> Response:
         """The last seconds of one bed."""
-        seconds = _number(request, "s", 600, 1, self._settings.feed_history_s)
+        seconds = number(request, "s", 600, 1, self._settings.feed_history_s)
         bed = request.path_params["bed"]
         found = self._live.board.find(bed, _ward(request))
         if found is None:
@@ -299,7 +279,7 @@ class Api:
 
     async def act(self, request: Request, who: Identity | None) -> Response:
         """Acknowledge, pause, escalate, note: 202 once the log has it."""
-        identity = _known(who)
+        identity = known(who)
         asked = await body_as(request, ActionRequest)
         request.state.what = f"act.{asked.kind.value}"
         check(self._live, asked)
@@ -354,23 +334,8 @@ def _shown(who: Identity) -> dict[str, Any]:
     return {"actor": who.actor, "role": who.role.value, "demo": who.demo}
 
 
-def _known(who: Identity | None) -> Identity:
-    if who is None:
-        raise ApiError(401, "not_signed_in", "this needs a sign-in", "sign in, or send a bearer token")
-    return who
-
-
 def _ward(request: Request) -> str | None:
     return request.query_params.get("ward") or None
-
-
-def _number(request: Request, name: str, default: int, low: int, high: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 18):
-        raise bad_field(name, f"is a whole number from {low} to {high}")
-    return min(max(int(text), low), high)
 
 
 def _set_cookie(answer: Response, request: Request, secret: str) -> None:

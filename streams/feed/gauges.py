@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from contracts import metrics
-from streams.feed.fanout import Flush, Hub
+from streams.feed.fanout import Flush
 
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -22,11 +24,15 @@ class Gauges:
         self.events = Counter(events.name, events.meaning, events.labels, registry=self.registry)
         self.untold = Counter(untold.name, untold.meaning, registry=self.registry)
         self.delay = Histogram(delay.name, delay.meaning, registry=self.registry, buckets=_DELAYS)
+        reads, uploads, verdicts = metrics.FEED_IMAGE_READS, metrics.FEED_UPLOADS, metrics.FEED_VERDICTS
+        self.image_reads = Counter(reads.name, reads.meaning, reads.labels, registry=self.registry)
+        self.uploads = Counter(uploads.name, uploads.meaning, uploads.labels, registry=self.registry)
+        self.verdicts = Counter(verdicts.name, verdicts.meaning, verdicts.labels, registry=self.registry)
         self.waiting_ms: list[int] = []
 
-    def watch(self, hub: Hub) -> None:
-        """Let the gauge of clients follow the hub."""
-        self.clients.set_function(lambda: len(hub.clients))
+    def watch(self, streams: Callable[[], int]) -> None:
+        """Let the gauge of clients follow the count of open streams."""
+        self.clients.set_function(streams)
 
     def flushed(self, flush: Flush, clients: int, now_ms: int) -> None:
         """Count what one flush gave to so many clients, and how old its records are."""

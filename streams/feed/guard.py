@@ -24,6 +24,8 @@ COOKIE: Final = "ward_session"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+KEPT_BY_BROWSERS: Final = ("/static", "/web")
+"""What a browser may keep and ask about again; everything else comes with a session or speaks of patients."""
 REFUSALS_A_MINUTE: Final = 60
 
 _CSP: Final = (
@@ -82,7 +84,7 @@ class Shell:
             await self._app(scope, receive, send)
             return
 
-        no_store = scope["path"].startswith("/api") or scope["path"] == "/"
+        no_store = not scope["path"].startswith(KEPT_BY_BROWSERS)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import structlog
@@ -21,6 +21,7 @@ from streams.feed.cursor import format_cursor, parse_cursor
 from streams.feed.explain import encode, policy_summary
 from streams.feed.fanout import RESTARTING, Client, Flush, Hub, heartbeat_event
 from streams.feed.gauges import Gauges
+from streams.feed.image_live import ImageLive
 from streams.feed.ledger import Event, Ledger
 from streams.feed.outlooks import Forecasts, Outlooks
 from streams.feed.taps import Tap, consumer, from_start, from_time, partitions_of, read_span
@@ -59,7 +60,8 @@ class Live:
         self.outlooks = Outlooks()
         self.predictions = Forecasts()
         self.hub = Hub(self.board, self.outlooks, on_flush=self._flushed)
-        gauges.watch(self.hub)
+        self.images = ImageLive(settings, gauges)
+        gauges.watch(self.streams)
         self.started = asyncio.Event()
         self.unreadable: dict[str, int] = {}
         self._policy = encode(policy_summary(policy))
@@ -78,6 +80,7 @@ class Live:
             tasks.create_task(self.alerts.run())
             tasks.create_task(self.scores.run())
             tasks.create_task(self.forecasts.run())
+            tasks.create_task(self.images.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._sweep())
             tasks.create_task(self._start())
@@ -93,6 +96,14 @@ class Live:
             if not tap.caught_up.is_set():
                 return f"{tap.topic.name}: {tap.lag} records behind"
         return None
+
+    def streams(self) -> int:
+        """How many streams are open, of the wall and of the images."""
+        return len(self.hub.clients) + len(self.images.clients)
+
+    def cut(self, reason: str, which: Callable[[Client], bool] = lambda _: True) -> int:
+        """End the streams of the clients that ``which`` picks, whatever they watch; how many."""
+        return self.hub.cut(reason, which) + self.images.cut(reason, which)
 
     def cursor(self) -> str:
         """Where a client stands that knows everything taken so far."""

@@ -63,13 +63,17 @@ async def body_as(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(bytes(raw), type=kind)
     except msgspec.ValidationError as wrong:
-        message, _, path = str(wrong).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$").removeprefix(".")
-        if "field `" in message:
-            field = message.rsplit("`", 2)[-2]
-        raise bad_field(field, message) from wrong
+        raise bad_field(field_of(wrong), str(wrong).partition(" - at `")[0]) from wrong
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise ApiError(400, "not_json", "the body is not JSON", "send a JSON object") from wrong
+
+
+def field_of(wrong: msgspec.ValidationError) -> str:
+    """The field that a failed validation speaks of."""
+    message, _, path = str(wrong).partition(" - at `")
+    if "field `" in message:
+        return message.rsplit("`", 2)[-2]
+    return path.rstrip("`").removeprefix("$").removeprefix(".")
 
 
 def bad_field(field: str, message: str) -> ApiError:

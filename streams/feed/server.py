@@ -29,13 +29,15 @@ from streams.feed.actions import ActionDesk
 from streams.feed.audit import AuditLog
 from streams.feed.fanout import SIGNED_OUT
 from streams.feed.gauges import Gauges
-from streams.feed.guard import LOOPBACK, Guard, Shell, allowed_hosts
+from streams.feed.guard import LOOPBACK, Guard, Handler, Shell, allowed_hosts
+from streams.feed.image_api import ImageApi
 from streams.feed.live import Live
 from streams.feed.places import audit_path, users_path
 from streams.feed.replies import ApiError
 from streams.feed.routes import FOLDERS, ROUTES
 from streams.feed.sockets import server_for
 from streams.feed.telling import Teller
+from streams.feed.workbench import Workbench
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,8 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
     live = Live(settings, policy, gauges, keep_events=keep_events)
     desk = ActionDesk(settings.kafka)
     handlers = api.Api(settings, live, access, audit, desk, gauges, drain_s)
+    image_handlers = ImageApi(settings, live, gauges, drain_s)
+    every = (handlers, image_handlers, Workbench(settings))
     teller = Teller(settings.kafka, gauges.untold.inc)
     guard = Guard(access, audit, teller.tell)
 
@@ -78,12 +82,13 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
                 task.cancel()
             await asyncio.gather(running, checking, telling, return_exceptions=True)
             await desk.close()
+            await image_handlers.close()
             await teller.close()
             sessions.save()
             audit.close()
 
     routes: list[BaseRoute] = [
-        Route(rule.path, guard.before(rule, getattr(handlers, rule.handler)), methods=[rule.method]) for rule in ROUTES
+        Route(rule.path, guard.before(rule, _handler(every, rule.handler)), methods=[rule.method]) for rule in ROUTES
     ]
     folders = dict(zip(FOLDERS, (STATIC, Path(settings.web_dir) if settings.web_dir else STATIC / "web"), strict=True))
     routes += [Mount(path, Folder(directory=folder, check_dir=False)) for path, folder in folders.items()]
@@ -96,6 +101,11 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
     app.state.live = live
     app.state.failed = None
     return app
+
+
+def _handler(every: tuple[object, ...], name: str) -> Handler:
+    found: Handler = next(getattr(handlers, name) for handlers in every if hasattr(handlers, name))
+    return found
 
 
 class Folder(StaticFiles):
@@ -114,7 +124,7 @@ async def _drop_the_signed_out(live: Live, access: Access) -> None:
     while True:
         await asyncio.sleep(CHECK_S)
         access.refresh()
-        live.hub.cut(SIGNED_OUT, lambda client: not access.still(client.session, client.actor))
+        live.cut(SIGNED_OUT, lambda client: not access.still(client.session, client.actor))
 
 
 def _end_with(app: Starlette, task: asyncio.Task[None]) -> None:
@@ -165,7 +175,7 @@ def set_up_logging(settings: Settings) -> None:
 async def serve(settings: Settings) -> int:
     """Run until told to stop: 0, 130 when interrupted, 1 when a part failed or the port is taken."""
     app = build_app(settings)
-    server = server_for(app, app.state.live.hub, settings.feed_host, settings.feed_port)
+    server = server_for(app, app.state.live, settings.feed_host, settings.feed_port)
     app.state.stop = lambda: setattr(server, "should_exit", True)
     log.info("the feed listens", host=settings.feed_host, port=settings.feed_port, demo=settings.feed_demo)
     await server.serve()

@@ -7,13 +7,13 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from streams.feed.fanout import RESTARTING, Hub
+from streams.feed.fanout import RESTARTING
 
 SEND_BUFFER_BYTES: Final = 96 * 1024
 """What the kernel may hold for one client; with the transport's 64 KiB it stays below 256 KiB a client."""
@@ -45,12 +45,19 @@ class FeedProtocol(H11Protocol):
             self.transport.abort()
 
 
+class Streams(Protocol):
+    """Whoever holds open streams."""
+
+    def cut(self, reason: str) -> int:
+        """End all of them; how many."""
+
+
 class FeedServer(uvicorn.Server):
     """Tells open streams that the feed goes away before it closes their connections."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+    def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
         super().__init__(config)
-        self._hub = hub
+        self._streams = streams
         self.interrupted = False
 
     @contextlib.contextmanager
@@ -71,11 +78,11 @@ class FeedServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End streams with ``cut``, then everything else."""
-        self._hub.cut(RESTARTING)
+        self._streams.cut(RESTARTING)
         await super().shutdown(sockets)
 
 
-def server_for(app: ASGIApp, hub: Hub, host: str, port: int) -> FeedServer:
+def server_for(app: ASGIApp, streams: Streams, host: str, port: int) -> FeedServer:
     """A server for the feed's app."""
     config = uvicorn.Config(
         app,
@@ -92,4 +99,4 @@ def server_for(app: ASGIApp, hub: Hub, host: str, port: int) -> FeedServer:
         timeout_keep_alive=20,
         timeout_graceful_shutdown=3,
     )
-    return FeedServer(config, hub)
+    return FeedServer(config, streams)

@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 READS: Final = "read_"
 """How the names of routes begin that give out patients' data."""
+PICTURES: Final = "read_image"
+"""How the names of routes begin that give out images and what was found in them."""
 STAFF: Final = frozenset({"read_audit"})
 """What is read there is of staff, not of patients."""
 KEPT: Final = 10_000
@@ -42,7 +44,7 @@ def access_of(entry: Entry, at_ms: int) -> Access:
         access_id=uuid.uuid4().hex,
         actor=entry.who,
         role=entry.role,
-        action="feed",
+        action="image" if entry.what.startswith(PICTURES) else "feed",
         target=f"{entry.what} {entry.where}".rstrip(),
         at_ms=at_ms,
         outcome="granted" if entry.outcome == "ok" else "refused",

@@ -22,6 +22,10 @@ from contracts.records import (
     AlertTransition,
     BedScore,
     Category,
+    ImageFeedback,
+    ImageFinding,
+    ImageRefusal,
+    ImageResult,
     News2,
     News2Component,
     Priority,
@@ -234,7 +238,16 @@ class Served:
             self._offsets[partition] += 1
             self.live.alerts.take(record)
 
+    def image(self, *records: ImageRecord) -> None:
+        """Let the feed take results, findings, refusals, verdicts."""
+        images = self.live.images
+        taps = {ImageResult: images.results, ImageFinding: images.findings}
+        taps |= {ImageRefusal: images.refusals, ImageFeedback: images.feedback}
+        for record in records:
+            taps[type(record)].take(Record(0, 0, codec.encode(record), int(time.time() * 1000)))
 
+
+ImageRecord = ImageResult | ImageFinding | ImageRefusal | ImageFeedback
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[Served]]
 
 
@@ -252,7 +265,7 @@ async def serve(
     settings = Settings.from_env({}, kafka=kafka, state_dir=str(state_dir), feed_port=0, **changes)
     app = build_app(settings, drain_s=drain_s, keep_events=keep_events)
     live: Live = app.state.live
-    server = server_for(app, live.hub, settings.feed_host, 0)
+    server = server_for(app, live, settings.feed_host, 0)
     running = asyncio.create_task(server._serve())  # without the signal handlers
     try:
         async with asyncio.timeout(20):
@@ -262,6 +275,8 @@ async def serve(
             for partition in range(PARTITIONS):
                 live.ledger.begin(partition, 0)
             live.started.set()
+            for tap in live.images.taps:
+                tap.caught_up.set()
         yield Served(app, server, Users(state_dir / "users.json"), state_dir)
     finally:
         server.should_exit = True

@@ -11,6 +11,7 @@ import pytest_asyncio
 from starlette.routing import Mount, Route
 
 from streams.feed.routes import FOLDERS, ROUTES
+from tests.unit.feed.image_records import result
 from tests.unit.feed.rig import CHANGE, Served, serve, transition
 
 CALLERS = ("none", "bad", "bad cookie", "viewer", "nurse", "admin")
@@ -20,14 +21,20 @@ BODIES = {
     ("POST", "/api/session"): {"token": "not-a-token"},
     ("POST", "/api/actions"): ACTION,
     ("POST", "/api/users"): {"name": "somebody", "role": "viewer"},
+    ("POST", "/api/images/{job_id}/feedback"): {"feedback_id": "feedback-0001", "verdict": "accept"},
+    ("POST", "/api/risk/knee"): {"fields": {"sex": "neither"}},
 }
-PATHS = {"{bed}": "W1-01", "{alert_id}": "a1", "{name}": "nobody"}
+PATHS = {"{bed}": "W1-01", "{alert_id}": "a1", "{name}": "nobody", "{job_id}": "j1", "{version}": "0" * 12}
 
 OPEN = dict.fromkeys(CALLERS, 200) | {"bad": 401}
 READ = dict.fromkeys(("none", "bad", "bad cookie"), 401) | dict.fromkeys(("viewer", "nurse", "admin"), 200)
+KNOWN = ("viewer", "nurse", "admin")
 
 EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/"): OPEN,
+    ("GET", "/images"): OPEN,
+    ("GET", "/images/{job_id}"): OPEN,
+    ("GET", "/workbench"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): dict.fromkeys(CALLERS, 503) | {"bad": 401},
     ("GET", "/metrics"): OPEN,
@@ -40,11 +47,24 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/api/beds/{bed}/forecast"): READ,
     ("GET", "/api/alerts/{alert_id}/why"): READ,
     ("POST", "/api/actions"): READ | {"viewer": 403, "nurse": 503, "admin": 503},
+    ("GET", "/api/images"): READ,
+    ("POST", "/api/images"): READ | {"viewer": 403, "nurse": 503, "admin": 503},
+    ("GET", "/api/images/stream"): READ,
+    ("GET", "/api/images/{job_id}"): READ,
+    ("GET", "/api/images/{job_id}/preview"): READ | dict.fromkeys(KNOWN, 503),
+    ("GET", "/api/images/{job_id}/heat"): READ | dict.fromkeys(KNOWN, 404),
+    ("GET", "/api/images/{job_id}/pdf"): READ,
+    ("POST", "/api/images/{job_id}/feedback"): READ | {"viewer": 403, "nurse": 503, "admin": 503},
+    ("GET", "/api/beds/{bed}/images"): READ,
+    ("GET", "/api/models/{name}/{version}/card"): READ | dict.fromkeys(KNOWN, 404),
+    ("GET", "/api/risk/knee"): READ,
+    ("POST", "/api/risk/knee"): READ | dict.fromkeys(KNOWN, 400),
     ("GET", "/api/audit"): READ | {"viewer": 403, "nurse": 403},
     ("POST", "/api/users"): READ | {"viewer": 403, "nurse": 403, "admin": 201},
     ("DELETE", "/api/users/{name}"): READ | {"viewer": 403, "nurse": 403, "admin": 404},
 }
-"""503 for an action: it was let through, and this feed has no broker."""
+"""503 for an action, a verdict, an upload, a picture: let through, and this feed has no broker, no gateway and no HDFS.
+The picture of the test has no heat."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -52,6 +72,7 @@ async def feed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served
     async with serve(tmp_path_factory.mktemp("feed")) as served:
         served.score()
         served.alarm(transition("a1"))
+        served.image(result("j1"))
         for role in ("viewer", "nurse", "admin"):
             served.token(role)
         yield served
