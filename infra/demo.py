@@ -12,13 +12,37 @@ import msgspec
 
 from contracts import codec
 from contracts.errors import Poison, Transient
-from contracts.records import AlertTransition, Category, ScoreFrame, VitalsForecast, VitalsFrame
-from contracts.topology import ALERTS, DEAD_LETTERS, FORECASTS, SCORES, VITALS
+from contracts.records import (
+    AlertTransition,
+    Category,
+    ImageArrival,
+    ImageRefusal,
+    ImageResult,
+    ScoreFrame,
+    VitalsForecast,
+    VitalsFrame,
+)
+from contracts.settings import Settings
+from contracts.topology import (
+    ALERTS,
+    DEAD_LETTERS,
+    FORECASTS,
+    IMAGE_ARRIVALS,
+    IMAGE_JOBS,
+    IMAGE_REFUSALS,
+    IMAGE_RESULTS,
+    SCORES,
+    VITALS,
+    Topic,
+)
 from infra.archive import Lake
 from infra.stack import wait_until
 from infra.topics import Offsets, end_offsets
 
 RECONNECT_S: Final = 0.2
+IMAGES: Final = (IMAGE_ARRIVALS, IMAGE_REFUSALS, IMAGE_RESULTS)
+OF_IMAGES: Final = frozenset(topic.name for topic in IMAGES)
+COUNTED: Final[tuple[Topic[Any], ...]] = (VITALS, SCORES, FORECASTS, ALERTS, DEAD_LETTERS, *IMAGES)
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -32,8 +56,9 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """The one document of ``ward demo --json``. What is not built yet is None, never invented.
 
     ``forecasts`` and ``outlooks`` count beds that models spoke of, ``first_forecast_s`` is from the log's first reading
-    to its first forecast; ``models`` are those last named in the log. ``advisories`` are among ``alerts``. ``lake`` is
-    None when it was left out.
+    to its first forecast; ``models`` are those last named in the log. ``advisories`` are among ``alerts``. ``images``
+    counts those that arrived, were classified, were refused (by the gateway or before a model). It and ``lake`` are
+    None when they were left out.
     """
 
     readings: int
@@ -130,31 +155,42 @@ class Watcher:
 
 def ends(bootstrap: str) -> Offsets:
     """The next offset of every partition of the topics that a demo counts."""
-    return end_offsets(bootstrap, (VITALS, SCORES, FORECASTS, ALERTS, DEAD_LETTERS))
+    return end_offsets(bootstrap, COUNTED)
 
 
-def taken(bootstrap: str, group: str) -> dict[int, int]:
-    """How far a consumer group has committed the wards' log, by partition."""
+def taken(bootstrap: str, group: str, topic: Topic[Any]) -> dict[int, int]:
+    """How far a consumer group has committed a topic, by partition; 0 where it has committed nothing."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
     try:
-        rows = consumer.committed([TopicPartition(VITALS.name, p) for p in range(VITALS.partitions)], timeout=10)
-        return {row.partition: row.offset for row in rows}
+        rows = consumer.committed([TopicPartition(topic.name, p) for p in range(topic.partitions)], timeout=10)
+        return {row.partition: max(0, row.offset) for row in rows}
     except KafkaException as failure:
         raise Transient(f"cannot tell how far {group} is: {failure}") from failure
     finally:
         consumer.close()
 
 
-def ends_once_taken(bootstrap: str, group: str, within_s: float) -> Offsets:
-    """The ends of the log once the group has taken every record that stands in it now, or the time is over."""
+def ends_once_taken(bootstrap: str, settings: Settings, images: bool, within_s: float) -> Offsets:
+    """The ends of the log once the worker has taken every record of the wards that stands in it now, and every image
+    that arrived has been read; or when the time is over."""
     now = ends(bootstrap)
-    wait_until(
-        lambda: all(taken(bootstrap, group)[p] >= end for (topic, p), end in now.items() if topic == VITALS.name),
-        within_s,
-    )
+    wait_until(lambda: _has_taken(bootstrap, settings.worker_group, VITALS, now), within_s)
+    if images:  # which jobs there are is known once the arrivals have been taken
+        readers = ((settings.imaging_group, IMAGE_ARRIVALS), (settings.image_worker_group, IMAGE_JOBS))
+        wait_until(
+            lambda: all(
+                _has_taken(bootstrap, group, topic, end_offsets(bootstrap, (topic,))) for group, topic in readers
+            ),
+            within_s,
+        )
     return ends(bootstrap)
+
+
+def _has_taken(bootstrap: str, group: str, topic: Topic[Any], until: Offsets) -> bool:
+    so_far = taken(bootstrap, group, topic)
+    return all(so_far[p] >= end for (name, p), end in until.items() if name == topic.name)
 
 
 class Counts(msgspec.Struct):
@@ -173,6 +209,9 @@ class Counts(msgspec.Struct):
     first_reading_ms: int | None = None
     first_forecast_ms: int | None = None
     appended_ms: dict[tuple[int, int], int] = {}
+    arrivals: set[tuple[str, int]] = set()
+    classified: set[str] = set()
+    refusals: set[str] = set()
     _named_ms: int = 0
 
     def frame(self, frame: VitalsFrame, at_ms: int) -> None:
@@ -184,6 +223,22 @@ class Counts(msgspec.Struct):
         if frame.models and at_ms >= self._named_ms:
             self._named_ms = at_ms
             self.models = {model.name: model.version for model in frame.models}
+
+    @property
+    def images(self) -> dict[str, int]:
+        """Images that arrived, were classified, were refused; one that was told twice counts once."""
+        return {"arrived": len(self.arrivals), "classified": len(self.classified), "refused": len(self.refusals)}
+
+    def image(self, topic: str, value: bytes) -> None:
+        """A record of an image: it came, was kept out, was read."""
+        if topic == IMAGE_ARRIVALS.name:
+            arrival = codec.decode(value, ImageArrival)
+            self.arrivals.add((arrival.instance, arrival.revision))
+        elif topic == IMAGE_REFUSALS.name:
+            self.refusals.add(codec.decode(value, ImageRefusal).refusal_id)
+        else:
+            result = codec.decode(value, ImageResult)
+            (self.classified if result.refusal is None else self.refusals).add(result.job_id)
 
     @property
     def first_forecast_s(self) -> float | None:
@@ -253,6 +308,8 @@ def _add(counts: Counts, record: Any) -> None:
             counts.alert_ids.add(transition.alert_id)
             if transition.category is Category.ADVISORY:
                 counts.advisory_ids.add(transition.alert_id)
+        elif topic in OF_IMAGES:
+            counts.image(topic, value)
         else:
             counts.dead_letters += 1
     except Poison:

@@ -50,11 +50,11 @@ def demo(
     without: Without = None,
     as_json: AsJson = False,
 ) -> None:
-    """A whole ward on real servers: real recordings and scripted patients play, alarms rise on the feed.
+    """A whole ward on real servers: real recordings and scripted patients play, alarms rise, images are classified.
 
     Without --for it plays until Ctrl-C. Nobody acknowledges anything unless you do. Each demo begins with an empty
-    log and an empty lake; a log that `ward up` has begun is kept, and played on top of. The lake starts behind the live
-    wall; --without lake,hive plays without it.
+    log and an empty lake; a log that `ward up` has begun is kept, and played on top of. Images and the lake start
+    behind the live wall; --without images, --without lake,hive play without them.
     """
     began = time.monotonic()
     duration = seconds(for_) if for_ else None
@@ -108,6 +108,8 @@ def _play(
             watchers[0].start()
         elif name == "feed":
             say(f"\nthe ward is live at {stack.site().url('feed')}\n")
+        elif name == "scanner":
+            say(f"images come in: {stack.site().url('feed')}/images")
 
     try:
         stack.up(profile="demo", extra_env=extra, on_well=begin, without=without)
@@ -119,8 +121,9 @@ def _play(
         played_s = time.monotonic() - played
         here = {name for name, process in BY_NAME.items() if process.absent() is None} - stack.site().left_out
         rows = [row for row in stack.status() if row.name in here]
-        stack.down(["recordings", "simulator"])
-        until = measured.ends_once_taken(kafka, Settings().worker_group, DRAIN_S)
+        images = stack.pid("gateway") is not None
+        stack.down(["recordings", "simulator", "scanner"])
+        until = measured.ends_once_taken(kafka, Settings(), images, DRAIN_S)
         lake = reckoned(stack.environment()) if stack.pid("lake") else None
     finally:
         for one in watchers:
@@ -144,7 +147,7 @@ def _play(
         first_alarm_s=watcher.first_alarm_s,
         ready_s=round(ready_s, 2),
         played_s=round(played_s, 1),
-        images=None,
+        images=counts.images if images else None,
         lake=lake,
         processes={row.name: row.state for row in rows},
         restarts={row.name: row.restarts for row in rows if row.restarts},

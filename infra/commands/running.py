@@ -21,7 +21,7 @@ NOT_FOUND, FINDINGS = 3, 6
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-SKIPPABLE: Final = "lake,hive"
+SKIPPABLE: Final = "images,lake,hive"
 
 Without = Annotated[
     list[str] | None,
