@@ -67,13 +67,25 @@ def blocks() -> Iterator[tuple[int, Stage, int, bool]]:
             number, before = number + 1, stage.out
 
 
-class _Graph:
-    def __init__(self, weights: Weights, half: bool) -> None:
+class Graph:
+    """Nodes and constants as they are added; ``add`` returns the name of what a node gives.
+
+    ``half`` keeps kernels as float16. ``prefix`` stands before the names of a network's tensors.
+    """
+
+    def __init__(self, weights: Weights, half: bool, prefix: str = "") -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self._weights, self._half = weights, half
+        self._weights, self._half, self._prefix = weights, half, prefix
+
+    def of(self, weights: Weights, prefix: str) -> Graph:
+        """The same graph, to which another network's tensors are added from now on."""
+        other = Graph(weights, self._half, prefix)
+        other.nodes, other.constants = self.nodes, self.constants
+        return other
 
     def add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        """A node with one output, named ``out`` or by its place."""
         from onnx import helper
 
         name = out or f"{op.lower()}_{len(self.nodes)}"
@@ -81,6 +93,7 @@ class _Graph:
         return name
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
+        """A constant of this name."""
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
@@ -90,8 +103,8 @@ class _Graph:
         """Kept in half precision, used in single."""
         values = self._weights[name]
         if not self._half:
-            return self.constant(name, values.astype(np.float32))
-        return self.add("Cast", self.constant(name, values.astype(np.float16)), to=1)
+            return self.constant(self._prefix + name, values.astype(np.float32))
+        return self.add("Cast", self.constant(self._prefix + name, values.astype(np.float16)), to=1)
 
     def convolved(self, x: str, name: str, norm: str, stride: int = 1, bend: bool = True) -> str:
         """Convolution, batch norm, ReLU6. Padding is TensorFlow's: what is odd goes to the right and below."""
@@ -107,11 +120,32 @@ class _Graph:
             group=shape[0] if depthwise else 1,
         )
         parts = [
-            self.constant(f"{norm}.{part}", self._weights[f"{norm}.{part}"].astype(np.float32))
+            self.constant(f"{self._prefix}{norm}.{part}", self._weights[f"{norm}.{part}"].astype(np.float32))
             for part in ("weight", "bias", "running_mean", "running_var")
         ]
         x = self.add("BatchNormalization", x, *parts, epsilon=EPSILON)
         return self.add("Clip", x, "zero", "six") if bend else x
+
+    def seen(self, images: str) -> str:
+        """Grey images (n, rows, columns) in [0, 1] as the network was trained to see them; what all networks share."""
+        self.constant("zero", np.asarray(0, np.float32))
+        self.constant("six", np.asarray(6, np.float32))
+        x = self.add("Unsqueeze", images, self.constant("channel", np.asarray([1], np.int64)))
+        x = self.add("Concat", x, x, x, axis=1)
+        x = self.add("Sub", x, self.constant("mean", np.asarray(MEAN, np.float32).reshape(3, 1, 1)))
+        return self.add("Div", x, self.constant("deviation", np.asarray(DEVIATION, np.float32).reshape(3, 1, 1)))
+
+    def last_convolution(self, x: str) -> str:
+        """The network's convolutions: (n, 3, rows, columns) -> (n, 1280, rows / 32, columns / 32)."""
+        x = self.convolved(x, "_conv_stem", "_bn0", 2)
+        for number, stage, stride, added in blocks():
+            name, start = f"_blocks.{number}", x
+            if stage.expand > 1:
+                x = self.convolved(x, f"{name}._expand_conv", f"{name}._bn0")
+            x = self.convolved(x, f"{name}._depthwise_conv", f"{name}._bn1", stride)
+            x = self.convolved(x, f"{name}._project_conv", f"{name}._bn2", bend=False)
+            x = self.add("Add", x, start) if added else x
+        return self.convolved(x, "_conv_head", "_bn1")
 
 
 def exported(weights: Weights, *, half: bool = True, head: bool = False) -> bytes:
@@ -119,22 +153,8 @@ def exported(weights: Weights, *, half: bool = True, head: bool = False) -> byte
 
     ``head`` gives ``logits`` (n, 1000) of ImageNet besides. ``half`` keeps the kernels as float16.
     """
-    graph = _Graph(weights, half)
-    graph.constant("zero", np.asarray(0, np.float32))
-    graph.constant("six", np.asarray(6, np.float32))
-    x = graph.add("Unsqueeze", "images", graph.constant("channel", np.asarray([1], np.int64)))
-    x = graph.add("Concat", x, x, x, axis=1)
-    x = graph.add("Sub", x, graph.constant("mean", np.asarray(MEAN, np.float32).reshape(3, 1, 1)))
-    x = graph.add("Div", x, graph.constant("deviation", np.asarray(DEVIATION, np.float32).reshape(3, 1, 1)))
-    x = graph.convolved(x, "_conv_stem", "_bn0", 2)
-    for number, stage, stride, added in blocks():
-        name, start = f"_blocks.{number}", x
-        if stage.expand > 1:
-            x = graph.convolved(x, f"{name}._expand_conv", f"{name}._bn0")
-        x = graph.convolved(x, f"{name}._depthwise_conv", f"{name}._bn1", stride)
-        x = graph.convolved(x, f"{name}._project_conv", f"{name}._bn2", bend=False)
-        x = graph.add("Add", x, start) if added else x
-    x = graph.convolved(x, "_conv_head", "_bn1")
+    graph = Graph(weights, half)
+    x = graph.last_convolution(graph.seen("images"))
     graph.add("ReduceMean", x, out="features", axes=[2, 3], keepdims=0)
     if head:
         bias = graph.constant("_fc.bias", weights["_fc.bias"])
@@ -142,7 +162,7 @@ def exported(weights: Weights, *, half: bool = True, head: bool = False) -> byte
     return _model(graph, head)
 
 
-def _model(graph: _Graph, head: bool) -> bytes:
+def _model(graph: Graph, head: bool) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 

@@ -10,7 +10,7 @@ from models.registry import Interval, Manifest
 from models.training.evaluation import Cell, Evaluation, Table, rival_in
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "What it finds": ("auroc", "auprc"),
+    "What it finds": ("auroc", "auprc", "macro", "accuracy", "precision", "specificity"),
     "Error, and skill against persistence (1 - MAE / MAE of persistence)": ("skill", "mae", "rmse", "pinball", "crps"),
     "Alarms": ("recall", "ppv", "lead", "alarms", "false", "nab", "events", "f1"),
     "Calibration": ("coverage", "brier", "ece", "slope", "width", "observed"),
@@ -18,7 +18,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 OTHER: Final = "Further figures"
 ACRONYMS: Final[Mapping[str, str]] = {
     word: word.upper()
-    for word in ("auroc", "auprc", "mae", "rmse", "ece", "ppv", "crps", "nab", "news2", "sbp", "map", "sofa")
+    for word in ("auroc", "auprc", "mae", "rmse", "ece", "ppv", "crps", "nab", "news2", "sbp", "map", "sofa", "mri")
 } | {"spo2": "SpO2", "brier": "Brier score", "saps1": "SAPS-I"}
 WARNING: Final = (
     "Research software, not a medical device. It has been tested on no ward, and nothing it says may decide about care."
@@ -117,7 +117,7 @@ def _by_trust(evaluations: Mapping[str, Evaluation]) -> list[Evaluation]:
 
 def _judged(found: Evaluation) -> str:
     aim = {
-        "test": "None of its stays was used for training, tuning or the choice of thresholds.",
+        "test": "None of its cases was used for training, tuning or the choice of thresholds.",
         "validation": "Training stopped, calibration and thresholds were chosen on it: these figures flatter.",
     }
     return f"{found.n:,} cases. {aim.get(found.split, '')}".strip()

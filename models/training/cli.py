@@ -36,11 +36,12 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Name = Annotated[str, typer.Argument(help="vitals_anomaly, vitals_forecast or deterioration.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="As `ward model list` names it.", show_default=False)]
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Folder laid out like shared/data/vitals, or one that holds such a `vitals`.", show_default="WARD_DATA_DIR"
+        help="Folder of the model's data, laid out like shared/data/vitals, …/brain_mri; or the one that holds it.",
+        show_default="WARD_DATA_DIR",
     ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; kept with the change.", show_default=False)]
@@ -79,7 +80,7 @@ def train(
 ) -> None:
     """Examples: ward model train vitals_anomaly --data shared/data/vitals · ward model train deterioration --json
 
-    Makes a version of the training stays, judges it on the validation stays, keeps it as candidate, writes its card.
+    Makes a version of the training cases, judges it on the validation cases, keeps it as candidate, writes its card.
     """
     from models.registry import Bundle
     from models.training import recipes, shelf
@@ -87,7 +88,7 @@ def train(
 
     with _not_found("train"):
         recipe, registry = recipes.recipe(name), _registry()
-        folder = _folder(data)
+        folder = _folder(data, recipe.home)
         recipes.need_training()
         with working() as (say, progress):
             files, fields = recipe.train()(folder, seed, say, progress)
@@ -105,7 +106,7 @@ def train(
     _show(found, as_json, {"card": str(path)})
 
 
-@app.command(short_help="Judge a version on a folder of stays.")
+@app.command(short_help="Judge a version on a folder of data.")
 def evaluate(
     name: Name,
     data: Data = None,
@@ -119,9 +120,9 @@ def evaluate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examples: ward model evaluate vitals_forecast --data DIR --json · ward model evaluate deterioration --plots DIR
+    """Examples: ward model evaluate vitals_forecast --data DIR --json · ward model evaluate brain_tumour --plots DIR
 
-    Judges a version on a folder of stays: figures with 95 % intervals over patients, beside plain baselines.
+    Judges a version on a folder of stays or images: figures with 95 % intervals over patients, beside plain baselines.
     """
     from models.training import recipes, shelf
     from models.training.terminal import working
@@ -129,7 +130,7 @@ def evaluate(
     with _not_found("evaluate"):
         recipe, registry = recipes.recipe(name), _registry()
         bundle = registry.load(name, model)
-        folder = _folder(data)
+        folder = _folder(data, recipe.home)
         recipes.need_training()
         with working() as (say, progress):
             found = shelf.belonging(recipe.evaluate()(folder, bundle, split, say, progress), bundle)
@@ -281,16 +282,17 @@ def _names(registry: Registry) -> list[str]:
     return list(dict.fromkeys([*RECIPES, *registry.names()]))
 
 
-def _folder(data: Path | None) -> Path:
-    """The folder of vitals. Raises Misconfigured."""
+def _folder(data: Path | None, home: str) -> Path:
+    """The folder of the model's data: the one given, or ``home`` within it. Raises Misconfigured."""
     from contracts.errors import Misconfigured
 
     chosen = data or (Path(given) if (given := _settings().data_dir) else None)
     if chosen is None:
-        raise Misconfigured("which data? Name a folder laid out like shared/data/vitals: --data DIR (or WARD_DATA_DIR)")
+        like = f"shared/data/{home}" if home else "shared/data"
+        raise Misconfigured(f"which data? Name a folder laid out like {like}: --data DIR (or WARD_DATA_DIR)")
     if not chosen.is_dir():
         raise Misconfigured(f"--data {chosen}: no such folder")
-    return chosen / "vitals" if (chosen / "vitals").is_dir() else chosen
+    return chosen / home if (chosen / home).is_dir() else chosen
 
 
 def _evaluations_of(registry: Registry, name: str, version: str, force: bool) -> dict[str, Evaluation]:

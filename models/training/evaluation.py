@@ -13,7 +13,9 @@ from models.registry import Interval
 __all__ = ["LOWER_IS_BETTER", "Evaluation", "Interval", "Table", "defined", "direction", "read", "rival_in"]
 
 LOWER_IS_BETTER: Final = frozenset({"mae", "rmse", "brier", "ece", "pinball", "crps", "width", "loss"})
-HIGHER_IS_BETTER: Final = frozenset({"auroc", "auprc", "skill", "recall", "ppv", "f1", "accuracy", "nab", "gain"})
+HIGHER_IS_BETTER: Final = frozenset(
+    {"auroc", "auprc", "skill", "recall", "ppv", "f1", "accuracy", "nab", "gain", "macro", "precision", "specificity"}
+)
 
 BASELINES: Final = (
     "persistence",
@@ -28,6 +30,7 @@ BASELINES: Final = (
     "zscore",
     "forest",
     "river",
+    "greys",
 )
 """Last words of a metric's name that mean a rival on the same cases."""
 
@@ -43,7 +46,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on one split of one folder of data. ``n`` is how many cases (windows, stays) it was judged on.
+    """A model on one split of one folder of data. ``n`` is how many cases (windows, stays, images) it was judged on.
 
     ``sha256`` is of the model's manifest. ``metrics`` are named kind first: ``auroc_hypotension``, ``skill_spo2_4h``,
     a baseline's with the baseline last: ``auroc_hypotension_news2``. ``notes`` say what the figures do not. ``plots``

@@ -53,12 +53,16 @@ class Evaluate(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where a model is made (``module`` has ``train``) and judged (``judge`` has ``evaluate``); what it does."""
+    """Where a model is made (``module`` has ``train``) and judged (``judge`` has ``evaluate``); what it does.
+
+    ``home`` is its data's folder within a folder of data sets; "" where the recipe looks for itself.
+    """
 
     module: str
     judge: str
     does: str
     limits: tuple[str, ...] = ()
+    home: str = "vitals"
 
     def train(self) -> Train:
         """The function; imports what it needs."""
@@ -97,6 +101,19 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "models.training.backbone",
         "models.training.backbone_evaluation",
         "an image as 1,280 numbers, for other models to start from",
+        home="",
+    ),
+    "brain_tumour": Recipe(
+        "models.training.imaging_brain",
+        "models.training.imaging_brain_evaluation",
+        "glioma, meningioma, pituitary tumour or none in a slice of brain MRI, and where it shows",
+        home="brain_mri",
+    ),
+    "bone_age": Recipe(
+        "models.training.imaging_bone",
+        "models.training.imaging_bone_evaluation",
+        "how old the bones of a child's hand look, in months, and where it shows",
+        home="bone_age",
     ),
 }
 EXTRA: Final = ("tensorflow", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow")

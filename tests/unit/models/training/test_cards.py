@@ -190,7 +190,7 @@ def test_a_split_that_names_nobody_is_refused_with_those_there_are() -> None:
 
 def test_a_model_without_a_recipe_is_not_found() -> None:
     with pytest.raises(NotThere, match="vitals_forecast"):
-        recipes.recipe("brain_tumour")
+        recipes.recipe("crystal_ball")
 
 
 def test_a_missing_training_library_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
