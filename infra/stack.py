@@ -68,18 +68,24 @@ def wait_until(met: Callable[[], bool], within_s: float) -> bool:
 
 
 class Stack:
-    """The processes of one state folder. Every method may be called from another process than the one that said up."""
+    """The processes of one state folder. Every method may be called from another process than the one that said up.
 
-    def __init__(self, state_dir: Path, cache_dir: Path, say: Say | None = None) -> None:
+    ``prefer`` names ports that the world expects, taken where they are free: there is one of each on a machine.
+    """
+
+    def __init__(
+        self, state_dir: Path, cache_dir: Path, say: Say | None = None, prefer: Mapping[str, int] | None = None
+    ) -> None:
         self.state = state_dir.resolve()
         self.cache = cache_dir.resolve()
         self.say: Say = say or (lambda line: None)
+        self._prefer = prefer or {}
         self._extra: dict[str, str] = {}
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], say: Say | None = None) -> Stack:
         """The topology that the environment means: WARD_STATE_DIR and WARD_CACHE_DIR, or their defaults."""
-        return cls(sites.state_dir(environ), sites.cache_dir(environ), say)
+        return cls(sites.state_dir(environ), sites.cache_dir(environ), say, PREFERRED_PORTS)
 
     # -- where it is ---------------------------------------------------------------------------------------------
 
@@ -144,7 +150,7 @@ class Stack:
                 self.say(f"port {ports[name]} of {name} is taken by another program; choosing a new one")
         if lost:
             kept = {name: port for name, port in ports.items() if name not in lost}
-            ports = kept | sites.free_ports(lost, avoid=kept.values(), prefer=PREFERRED_PORTS)
+            ports = kept | sites.free_ports(lost, avoid=kept.values(), prefer=self._prefer)
             sites.write_atomically(self.state / "endpoints.json", json.dumps({"version": 1, "ports": ports}, indent=1))
         return self._site(ports, java_program)
 

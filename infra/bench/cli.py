@@ -157,6 +157,22 @@ def lake(
     raise typer.Exit(stream.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench images · ward bench images --for 30s --json · ward bench images --rate 4")
+def images(
+    beds: Annotated[int, typer.Option(min=50, max=10_000, help="Beds that tick meanwhile.")] = 1000,
+    rate: Annotated[float, typer.Option(min=0.1, max=50, help="Images a second.")] = 2.0,
+    duration: Annotated[str, typer.Option("--for", help="How long the beds tick in each run: 60s, 2m.")] = "60s",
+    rounds: Annotated[int, typer.Option(min=1, max=20, help="Rounds, each with and without images.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Images by C-STORE beside a hospital: arrival to result, none lost, and what the alarms feel of it."""
+    from infra.bench import images as beside
+
+    report = beside.measure(beds, rate, _seconds(duration), rounds, say)
+    _print(report, beside.lines(report), as_json)
+    raise typer.Exit(beside.exit_code(report))
+
+
 def _seconds(text: str) -> int:
     """``90s``, ``2m`` or ``90`` as seconds, at least 10."""
     match = re.fullmatch(r"(\d+)(s|m)?", text.strip())

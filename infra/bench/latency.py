@@ -40,6 +40,8 @@ GRACE_S: Final = 30
 ARRIVAL_S: Final = 5.0
 ATTEMPTS: Final = 2
 """A number of beds that was not carried is tried again: a neighbour's burst on a shared machine is not the knee."""
+MEASURED: Final = ("kafka", "vitals", "feed", "gateway", "imaging", "image-worker")
+"""Those of them that run are looked at while it lasts."""
 FORMS: Final[tuple[Form, ...]] = ("at_once", "spread")
 
 
@@ -121,7 +123,7 @@ def measure(beds: Sequence[int], forms: Sequence[Form], seconds: int, say: Say, 
                     wanted = {"WARD_FEED_DEMO": "true", "WARD_MODELS_ENABLED": str(models).lower()}
                     stack.up(["vitals", "feed"], extra_env=wanted)
                     serving = httpx.get(stack.site().url("vitals_metrics") + "/healthz").json().get("models", {})
-                    steps.append(_step(stack, each, form, seconds))
+                    steps.append(one_step(stack, each, form, seconds))
                 say(line(steps[-1]))
                 if steps[-1].holds:
                     break
@@ -145,7 +147,8 @@ def _keeps(step: Step) -> bool:
     return step.lost_frames == 0 and tile.p50 <= P50_MS and tile.p99 <= P99_MS and tile.most <= MOST_MS
 
 
-def _step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
+def one_step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
+    """Play so many beds through a topology that is up, and measure. Raises Transient when it does not come to that."""
     environment = stack.environment()
     broker = Broker(environment["WARD_KAFKA"])
     forecasts = -broker.count(FORECASTS.name, PARTITIONS)
@@ -160,7 +163,7 @@ def _step(stack: Stack, beds: int, form: Form, seconds: int) -> Step:
         if source.stdout is None or not (first := source.stdout.readline()):
             raise Transient(f"the simulated hospital does not start (it ended with {source.wait()})")
         start_ms = int(first)
-        meters = {name: Meter(pid) for name in ("kafka", "vitals", "feed") if (pid := stack.pid(name))}
+        meters = {name: Meter(pid) for name in MEASURED if (pid := stack.pid(name))}
         meters["producer"] = Meter(source.pid)
         before = {name: meter.cpu_s() for name, meter in meters.items()}
         client_s = listener.cpu_s
