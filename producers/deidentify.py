@@ -5,7 +5,9 @@ Nothing that was taken out may still stand anywhere in what is kept, else the fi
 
 from __future__ import annotations
 
+import functools
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,7 +80,7 @@ class _Walk:
         for tag in sorted(dataset.keys()):
             try:
                 element = dataset[tag]
-            except (ValueError, KeyError, TypeError, NotImplementedError, OverflowError):
+            except _unreadable():
                 del dataset[tag]  # what cannot even be read is not passed on
                 self._note(f"{path}({tag})", Action.REMOVE)
                 continue
@@ -116,7 +118,13 @@ class _Walk:
             element.value = None
 
     def _uid(self, original: str) -> str:
-        return self._pseudonyms.uid(original) if original.strip("\0 ") else ""
+        from pydicom.uid import UID_dictionary
+
+        plain = original.strip("\0 ")
+        if plain in UID_dictionary or not plain:
+            return plain
+        # one that only begins like those of the standard may end in anything
+        return self._pseudonyms.uid(f"urn:oid:{plain}" if plain.startswith(STANDARD_UIDS) else plain)
 
 
 def shifted(text: str, days: int) -> str:
@@ -193,12 +201,29 @@ def _elements(dataset: Any) -> Iterator[Any]:
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
-        except (ValueError, KeyError, TypeError, NotImplementedError, OverflowError):
+        except _unreadable():
             continue
         yield element
         if element.VR == "SQ":
             for item in element.value or ():
                 yield from _elements(item)
+
+
+@functools.cache
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What the parser raises for an element whose value is not as it should be."""
+    from pydicom.errors import BytesLengthException
+
+    return (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,
+        OverflowError,
+        struct.error,
+        BytesLengthException,
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -82,6 +82,7 @@ def opened(content: bytes, told: Iterable[warnings.WarningMessage] = ()) -> Any:
     import pydicom
 
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote headers
+    pydicom.config.convert_wrong_length_to_UN = True  # else it raises what is no ValueError, wherever one looks
     try:
         _small_when_inflated(content)
         dataset = pydicom.dcmread(io.BytesIO(content), force=True)

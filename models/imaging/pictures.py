@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.errors import Poison
 from models.imaging.pixels import Grey, Picture, grey, not_blank, stretched, within_bounds
@@ -22,19 +25,44 @@ def picture(content: bytes, kind: str) -> Picture:
     Samples of 8 bits are divided by 255; wider ones and floats are stretched between their percentiles, for a PNG of
     16 bits often holds 12. A pyramid of pages of many sizes is its first page. Raises Poison.
     """
+    with _page(content, kind) as (image, frames):
+        photometric, bits = image.mode, BITS.get(image.mode, 8)
+        pixels = _grey(image)
+    return Picture(not_blank(pixels), kind, frames, bits, photometric)
+
+
+def samples(content: bytes, kind: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The samples of what ``picture`` shows: rows by columns in grey, rows by columns by 3 in colour. Raises Poison.
+
+    16 bits stay what they are; what is wider or has no bounds is spread over 16. What is transparent is black.
+    """
+    with _page(content, kind) as (image, _frames):
+        turned = _turned(image)
+        if turned.mode in ("1", "L"):
+            return np.asarray(turned.convert("L"), np.uint8)
+        if turned.mode.startswith("I;16"):
+            return np.asarray(turned).astype(np.uint16)
+        if turned.mode in BITS:
+            return np.asarray(np.rint(stretched(np.asarray(turned)) * 65535), np.uint16)
+        if not _sees_through(turned):
+            return np.asarray(turned.convert("RGB"), np.uint8)
+        array = np.asarray(turned.convert("RGBA"), np.uint16)
+        return np.asarray(array[..., :3] * array[..., 3:] // 255, np.uint8)
+
+
+@contextlib.contextmanager
+def _page(content: bytes, kind: str) -> Iterator[tuple[Any, int]]:
+    """The page that is shown, within bounds, and how many there are; what goes wrong with it is Poison."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
             within_bounds(image.height, image.width)
-            frames = _paged(image)
-            photometric, bits = image.mode, BITS.get(image.mode, 8)
-            pixels = _grey(image)
+            yield image, _paged(image)
     except Image.DecompressionBombError as bomb:
         raise Poison("too_large", "its header asks for more pixels than may be") from bomb
     except (*ODD, struct.error, zlib.error, EOFError) as wrong:
         raise _poison(content, kind, wrong) from wrong
-    return Picture(not_blank(pixels), kind, frames, bits, photometric)
 
 
 def _paged(image: Any) -> int:
@@ -50,18 +78,26 @@ def _paged(image: Any) -> int:
 
 
 def _grey(image: Any) -> Grey:
-    from PIL import ImageOps
-
-    image.load()
-    turned = ImageOps.exif_transpose(image)
+    turned = _turned(image)
     if turned.mode == "1" or turned.mode == "L":
         return np.asarray(turned.convert("L"), np.float32) / np.float32(255)
     if turned.mode in BITS:
         return stretched(np.asarray(turned))
-    if turned.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in turned.info:
+    if _sees_through(turned):
         array = np.asarray(turned.convert("RGBA"))
         return grey(array[..., :3], 255.0) * (array[..., 3].astype(np.float32) / np.float32(255))
     return grey(np.asarray(turned.convert("RGB")), 255.0)
+
+
+def _turned(image: Any) -> Any:
+    from PIL import ImageOps
+
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
+def _sees_through(image: Any) -> bool:
+    return image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info
 
 
 def _poison(content: bytes, kind: str, wrong: BaseException) -> Poison:
