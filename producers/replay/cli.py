@@ -71,6 +71,9 @@ def start(
             "--shift-to-now/--keep-times", help="Move all times by whole minutes so that the span begins now."
         ),
     ] = False,
+    from_lake: Annotated[
+        bool, typer.Option("--from-lake", help="From the lake, so that the broker's retention is no limit.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --to where it stopped or was killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     as_json: AsJson = False,
@@ -86,7 +89,7 @@ def start(
     settings = Settings.from_env(os.environ)
     others = (topics, from_, length, to_time, speed, key)
     if resume:
-        if to is None or any(others) or unpaced or shift_to_now or dry_run:
+        if to is None or any(others) or unpaced or shift_to_now or dry_run or from_lake:
             raise Misconfigured("--resume goes by the replay's own plan: give it with --to NAME, and nothing else")
         raise typer.Exit(_ending(lambda: _go_on(to, settings, as_json)))
     if not topics:
@@ -95,7 +98,7 @@ def start(
         raise Misconfigured("--speed and --unpaced contradict each other: leave one out")
     if speed is not None and not 0 < speed < float("inf"):
         raise Misconfigured(f"--speed {speed:g}: it is above 0; 60 plays an hour a minute")
-    wish = _wish(topics, to, (from_, length, to_time), None if unpaced else speed or 1.0, key, shift_to_now)
+    wish = _wish(topics, to, (from_, length, to_time), None if unpaced else speed or 1.0, key, shift_to_now, from_lake)
     if dry_run:
         raise typer.Exit(_ending(lambda: _planned(wish, settings, as_json)))
     raise typer.Exit(_ending(lambda: _begin(wish, settings, as_json)))
@@ -108,6 +111,7 @@ def _wish(
     speed: float | None,
     keys: list[str] | None,
     shift_to_now: bool,
+    from_lake: bool,
 ) -> Wish:
     from producers.replay.plan import Wish
     from producers.replay.window import window
@@ -120,6 +124,7 @@ def _wish(
         speed=speed,
         keys=tuple(keys or ()),
         shift_to_now=shift_to_now,
+        from_lake=from_lake,
     )
 
 
@@ -225,8 +230,10 @@ def _ending(work: Callable[[], int]) -> int:
 
 def _plan(wish: Wish, settings: Settings, journal: Journal) -> Plan:
     from producers.replay import plan
+    from producers.replay.run import origin_of
 
-    return plan.make(wish, settings.kafka, int(time.time() * 1000), journal.rate())
+    origin = origin_of(wish, settings.kafka)
+    return plan.make(wish, settings.kafka, int(time.time() * 1000), journal.rate(), origin)
 
 
 def _planned(wish: Wish, settings: Settings, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from contracts.errors import WardError
 
@@ -32,6 +32,20 @@ class Message(NamedTuple):
     def weight(self) -> int:
         """Bytes of memory, about: a tick of the clock weighs more than it says."""
         return self.size + _OVERHEAD
+
+
+class Merging(Protocol):
+    """Gives the messages of several logs in the order of their times."""
+
+    @property
+    def over(self) -> bool:
+        """Every log has ended and all is given."""
+
+    def due_ms(self) -> int | None:
+        """The time at which the next message is due; None while nobody knows it, and when all is given."""
+
+    def take(self) -> Message:
+        """The next message. Only when ``due_ms`` is not None."""
 
 
 class Merge:
@@ -102,3 +116,42 @@ class Merge:
         at_ms = self._waiting[log][0].at_ms
         due = self._due[log] = max(self._due.get(log, at_ms), at_ms)
         heapq.heappush(self._heads, (due, log))
+
+
+class InOrder:
+    """Gives messages that come in the order in which they are due already."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Message] = deque()
+        self._latest: dict[int, int] = {}
+        self._ended = False
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    @property
+    def over(self) -> bool:
+        """Every log has ended and all is given."""
+        return self._ended and not self._waiting
+
+    def add(self, message: Message) -> None:
+        """Append."""
+        self._waiting.append(message)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._ended = True
+
+    def due_ms(self) -> int | None:
+        """The latest time that the next message's log has shown up to it; None when none waits."""
+        if not self._waiting:
+            return None
+        head = self._waiting[0]
+        return max(head.at_ms, self._latest.get(head.log, head.at_ms))
+
+    def take(self) -> Message:
+        """The next message. Only when ``due_ms`` is not None."""
+        message = self._waiting.popleft()
+        self._latest[message.log] = max(message.at_ms, self._latest.get(message.log, message.at_ms))
+        return message

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
-from contracts.errors import Misconfigured, Transient
+from contracts.errors import Misconfigured
 from contracts.topology import CLOCK_KEY
-from producers.replay import shift, source, topics
-from producers.replay.merge import Merge, Message
-from producers.replay.source import Log, Reader, Span
-from producers.replay.topics import Found, NotFound
+from producers.replay import shift, topics
+from producers.replay.merge import Merging, Message
+from producers.replay.source import Filling, Keep, Log, Span
+from producers.replay.topics import Found
 from producers.replay.window import Window, rfc3339
 
 _CLOCK: Final = CLOCK_KEY.encode()
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for. ``speed`` None: as fast as it goes."""
+    """What was asked for. ``speed`` None: as fast as it goes. ``from_lake``: not from the broker, which may have
+    forgotten long ago."""
 
     sources: tuple[str, ...]
     to: str
@@ -28,6 +28,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = 1.0
     keys: tuple[str, ...] = ()
     shift_to_now: bool = False
+    from_lake: bool = False
 
 
 class LogPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,28 +83,48 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return message.key is not None and message.key.decode(errors="replace") in self.wish.keys
 
 
-def make(wish: Wish, bootstrap: str, now_ms: int, rate: float | None = None) -> Plan:
-    """The plan for ``wish``; ``rate`` is records a second that an unpaced replay reached here before.
+class Origin(Protocol):
+    """Where the records of a replay come from: a broker, or the lake."""
+
+    def find(self, wish: Wish) -> dict[str, Found]:
+        """The topics that were asked for. Raises NotFound when one is missing."""
+
+    def planned(self, wish: Wish, found: Mapping[str, Found], named: Mapping[str, str]) -> tuple[list[LogPlan], str]:
+        """Every partition, and how its records were counted. Raises NotFound for a span without records."""
+
+    def spans(self, logs: Sequence[Log], start_ms: int | None, end_ms: int | None) -> dict[Log, Span]:
+        """The offsets of these log times, as ``producers.replay.source.spans`` tells them."""
+
+    def reading(
+        self,
+        logs: Sequence[Log],
+        wanted: Mapping[int, Span],
+        keep: Keep | None,
+        leave: Mapping[int, int],
+        ahead_bytes: int,
+    ) -> tuple[Merging, Filling]:
+        """What gives the records by time, and what fills it."""
+
+
+def make(wish: Wish, bootstrap: str, now_ms: int, rate: float | None = None, origin: Origin | None = None) -> Plan:
+    """The plan for ``wish``; ``rate`` is records a second that an unpaced replay reached here before. Without
+    ``origin`` the records come from the broker itself.
 
     Raises Misconfigured for a live target or a topic whose times cannot be moved, NotFound for a missing topic or a
     span without records, Transient when the broker does not answer.
     """
+    from producers.replay.from_broker import Broker
+
     named = dict(zip(wish.sources, topics.targets(wish.sources, wish.to), strict=True))
     if wish.shift_to_now and (cannot := sorted(shift.CANNOT.intersection(wish.sources))):
         raise Misconfigured(
             f"--shift-to-now: only the core can read the times in {', '.join(cannot)}; use --keep-times"
         )
-    found = topics.find(bootstrap, [*wish.sources, *named.values()])
-    for name in wish.sources:
-        if name not in found:
-            raise NotFound(f"no topic {name} at {bootstrap}: {topics.names_like(bootstrap, name)}")
-    logs = [Log(name, partition) for name in wish.sources for partition in range(found[name].partitions)]
-    spans = source.spans(bootstrap, logs, wish.window.start_ms, wish.window.end_ms)
-    read = bool(wish.keys) or any(found[name].is_compacted for name in wish.sources)
-    planned = _counted(bootstrap, logs, spans, named, wish) if read else _edges(bootstrap, logs, spans, named)
+    whence = origin or Broker(bootstrap)
+    found = whence.find(wish)
+    taken = topics.find(bootstrap, list(named.values()))
+    planned, counted = whence.planned(wish, found, named)
     held = [log for log in planned if log.first_ms is not None and log.last_ms is not None]
-    if not held:
-        raise NotFound(_nothing(bootstrap, logs, wish))
     first_ms = min(log.first_ms for log in held if log.first_ms is not None)
     last_ms = max(log.last_ms for log in held if log.last_ms is not None)
     records = sum(log.records for log in planned)
@@ -114,22 +135,22 @@ def make(wish: Wish, bootstrap: str, now_ms: int, rate: float | None = None) -> 
         bootstrap=bootstrap,
         made_ms=now_ms,
         logs=tuple(planned),
-        counted="read" if read else "offsets",
+        counted=counted,
         records=records,
         first_ms=first_ms,
         last_ms=last_ms,
         shift_ms=shift.to_now(first_ms, now_ms) if wish.shift_to_now else None,
         seconds=at_most if paced is None else max(paced, at_most or 0.0),
-        notes=tuple(_notes(wish, planned, found, first_ms, named)),
+        notes=tuple(_notes(wish, planned, taken, first_ms, named)),
     )
 
 
 def _notes(
-    wish: Wish, logs: Sequence[LogPlan], found: dict[str, Found], first_ms: int, named: dict[str, str]
+    wish: Wish, logs: Sequence[LogPlan], taken: Mapping[str, Found], first_ms: int, named: Mapping[str, str]
 ) -> list[str]:
     notes = []
     for target in named.values():
-        if target in found:
+        if target in taken:
             notes.append(f"topic {target} is there already: name a fresh one, or go on by --resume")
     start_ms = wish.window.start_ms
     if start_ms is not None and first_ms - start_ms > 60_000:
@@ -142,116 +163,11 @@ def _notes(
     return notes
 
 
-def _nothing(bootstrap: str, logs: Sequence[Log], wish: Wish) -> str:
-    whole = source.spans(bootstrap, logs, None, None)
-    there = [
-        log
-        for log in _edges(bootstrap, list(logs), whole, {name: name for name in wish.sources})
-        if log.first_ms is not None and log.last_ms is not None
-    ]
+def empty(wish: Wish, there: Sequence[LogPlan]) -> str:
+    """What to say when nothing lies in the span; ``there`` is all that is kept."""
     what = f"{', '.join(wish.sources)}{f' with key {chr(32).join(wish.keys)}' if wish.keys else ''}"
-    if not there:
+    first = [log.first_ms for log in there if log.first_ms is not None]
+    last = [log.last_ms for log in there if log.last_ms is not None]
+    if not first:
         return f"{what}: no record at all; is anything playing?"
-    first = min(log.first_ms for log in there if log.first_ms is not None)
-    last = max(log.last_ms for log in there if log.last_ms is not None)
-    return f"{what}: no record from {wish.window}; it holds {rfc3339(first)} to {rfc3339(last)}"
-
-
-def _edges(bootstrap: str, logs: Sequence[Log], spans: dict[Log, Span], named: dict[str, str]) -> list[LogPlan]:
-    """The plan of each log by its offsets, and the times of its first and last record."""
-    first = _times_at(bootstrap, {log: start for log, (start, end) in spans.items() if start < end}, spans)
-    last = _times_at(bootstrap, {log: end - 1 for log, (_, end) in spans.items() if log in first}, spans)
-    return [
-        LogPlan(
-            topic=log.topic,
-            target=named[log.topic],
-            partition=log.partition,
-            start=spans[log][0],
-            end=spans[log][1],
-            records=spans[log][1] - spans[log][0] if log in first else 0,
-            first_ms=first.get(log),
-            last_ms=None if log not in first else max(first[log], last.get(log, first[log])),
-        )
-        for log in logs
-    ]
-
-
-def _times_at(bootstrap: str, places: dict[Log, int], spans: dict[Log, Span]) -> dict[Log, int]:
-    """The time of the first record at or after each offset, where there is one within the span."""
-    if not places:
-        return {}
-    from confluent_kafka import TopicPartition
-
-    reader = source.consumer(bootstrap)
-    found: dict[Log, int] = {}
-    waiting = set(places)
-    heard_s = time.monotonic()
-    try:
-        reader.assign([TopicPartition(*log, offset) for log, offset in places.items()])
-        while waiting:
-            message = reader.poll(0.5)
-            if message is None:
-                if time.monotonic() - heard_s > source.SILENCE_S:
-                    raise Transient(f"the broker at {bootstrap} has been silent for {source.SILENCE_S:.0f} s")
-                continue
-            log = Log(message.topic(), message.partition())
-            if log not in waiting:
-                continue
-            heard_s = time.monotonic()
-            waiting.discard(log)
-            if message.error() is None and message.offset() < spans[log][1]:
-                found[log] = message.timestamp()[1]
-            reader.incremental_unassign([TopicPartition(*log)])
-    finally:
-        reader.close()
-    return found
-
-
-def _counted(
-    bootstrap: str, logs: Sequence[Log], spans: dict[Log, Span], named: dict[str, str], wish: Wish
-) -> list[LogPlan]:
-    """The plan of each log by reading it: keys are not to be found any other way, nor is what a compaction left."""
-    merge = Merge(range(len(logs)))
-    reader = Reader(bootstrap, logs, {n: spans[log] for n, log in enumerate(logs)}, merge)
-    keys = {key.encode() for key in wish.keys}
-    tally: list[dict[bool, _Tally]] = [{False: _Tally(), True: _Tally()} for _ in logs]
-    try:
-        while not merge.over:
-            while merge.due_ms() is not None:
-                message = merge.take()
-                if not keys or message.key in keys or message.key == _CLOCK:
-                    tally[message.log][not keys or message.key in keys].note(message.at_ms)
-            if not merge.over:
-                reader.fill(0.5)
-    finally:
-        reader.close()
-    planned = []
-    for log, counts in zip(logs, tally, strict=True):
-        asked, ticks = counts[True], counts[False]
-        both = [one for one in (asked, ticks) if one.records] if asked.records else []
-        planned.append(
-            LogPlan(
-                topic=log.topic,
-                target=named[log.topic],
-                partition=log.partition,
-                start=spans[log][0],
-                end=spans[log][1],
-                records=sum(one.records for one in both),
-                first_ms=min((one.first_ms for one in both), default=None),
-                last_ms=max((one.last_ms for one in both), default=None),
-                has_key=bool(asked.records),
-            )
-        )
-    return planned
-
-
-class _Tally:
-    def __init__(self) -> None:
-        self.records = 0
-        self.first_ms = 0
-        self.last_ms = 0
-
-    def note(self, at_ms: int) -> None:
-        self.first_ms = min(self.first_ms, at_ms) if self.records else at_ms
-        self.last_ms = max(self.last_ms, at_ms) if self.records else at_ms
-        self.records += 1
+    return f"{what}: no record from {wish.window}; it holds {rfc3339(min(first))} to {rfc3339(max(last))}"

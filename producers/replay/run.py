@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 
 from contracts.errors import Misconfigured, Transient, WardError
 from producers.replay import shift, source, target, topics
+from producers.replay.from_broker import Broker
+from producers.replay.from_lake import Lake
 from producers.replay.journal import Entry, Journal, Run, Seek, State
-from producers.replay.merge import Merge, Message
+from producers.replay.merge import Merging, Message
 from producers.replay.pacing import Anchor, Control, Lateness
-from producers.replay.plan import Plan
-from producers.replay.source import Log, Reader
+from producers.replay.plan import Origin, Plan, Wish
+from producers.replay.source import Filling, Log
 from producers.replay.target import Disturbed, Writer
 
 PACED_LINGER_MS: Final = 1.0
@@ -36,6 +38,11 @@ class Progress(NamedTuple):
     paused: bool
 
 
+def origin_of(wish: Wish, bootstrap: str) -> Origin:
+    """Where a replay's records come from."""
+    return Lake(wish.window) if wish.from_lake else Broker(bootstrap)
+
+
 def begin(plan: Plan, journal: Journal) -> Entry:
     """Make the fresh topics and write down the replay; nothing is left of either when one fails.
 
@@ -53,7 +60,7 @@ def begin(plan: Plan, journal: Journal) -> Entry:
     )
     journal.save(entry)
     try:
-        found = topics.find(plan.bootstrap, plan.wish.sources)
+        found = origin_of(plan.wish, plan.bootstrap).find(plan.wish)
         entry.idents = topics.make(plan.bootstrap, {name: found[of] for name, of in plan.targets.items()})
     except WardError:
         journal.forget(entry.name)
@@ -76,7 +83,7 @@ def complete(entry: Entry, journal: Journal) -> None:
                     f"topic {name} is not the one that the replay made: `ward replay clean`, begin anew"
                 )
         return
-    found = topics.find(bootstrap, entry.plan.wish.sources)
+    found = origin_of(entry.plan.wish, bootstrap).find(entry.plan.wish)
     missing = {name: found[of] for name, of in targets.items() if name not in there}
     made = topics.make(bootstrap, missing) if missing else {}
     entry.idents = {name: one.ident for name, one in there.items()} | made
@@ -99,6 +106,7 @@ class Replay:
         self.run = Run(began_ms=int(time.time() * 1000))
         self._journal, self._control, self._tell, self._clock = journal, control, tell, clock
         self._ahead = ahead_bytes
+        self._origin = origin_of(self.plan.wish, self.plan.bootstrap)
         self._sources = [Log(log.topic, log.partition) for log in self.plan.logs]
         self._targets = [Log(log.target, log.partition) for log in self.plan.logs]
         self._sent = [0] * len(self.plan.logs)
@@ -183,12 +191,9 @@ class Replay:
 
     def _leg(self, leave: dict[int, int]) -> bool:
         """Send from the spans' starts on until all is sent (True), or a stop or a seek (False)."""
-        merge = Merge(range(len(self._sources)))
-        reader = Reader(
-            self.plan.bootstrap,
+        merge, reader = self._origin.reading(
             self._sources,
             dict(enumerate(self.entry.spans)),
-            merge,
             self.plan.keeps if self.plan.wish.keys else None,
             leave,
             self._ahead,
@@ -220,7 +225,7 @@ class Replay:
             reader.close()
         return True
 
-    def _turn(self, merge: Merge, reader: Reader, due_ms: int) -> None:
+    def _turn(self, merge: Merging, reader: Filling, due_ms: int) -> None:
         """Wait for the moment of the next message, or send what is due."""
         self._at_ms = due_ms
         if self.plan.wish.speed is None:
@@ -269,7 +274,7 @@ class Replay:
         """Leave out the next ``ahead_ms`` of the log: written down before anything after it is sent."""
         self._writer.flush()
         entry, to_ms = self.entry, self._at_ms + ahead_ms
-        there = source.spans(self.plan.bootstrap, self._sources, to_ms, None)
+        there = self._origin.spans(self._sources, to_ms, None)
         entry.spans = [
             (max(self._next[n], min(there[log][0], entry.spans[n][1])), entry.spans[n][1])
             for n, log in enumerate(self._sources)
@@ -280,7 +285,7 @@ class Replay:
         self._journal.save(entry)
         self._anchor.lift()
 
-    def _check_left(self, reader: Reader) -> None:
+    def _check_left(self, reader: Filling) -> None:
         """The last record of the target is the last one left out, or somebody else has written there."""
         if reader.leaving:
             raise Misconfigured(f"{', '.join(self.plan.targets)}: more records than this replay sent; make it anew")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from contracts.errors import Transient
 from producers.replay.merge import Merge, Message
@@ -114,7 +114,49 @@ def _leaderless() -> frozenset[int]:
     )
 
 
-class Reader:
+class Filling(Protocol):
+    """Fills a merge."""
+
+    left: dict[int, Message]
+    """The last message that was left out, of each log."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether there are messages still to be left out."""
+
+    def fill(self, wait_s: float) -> None:
+        """Take what has come; wait up to ``wait_s`` when something must be shown first."""
+
+    def close(self) -> None:
+        """Leave the source."""
+
+
+class Sieve:
+    """Lets through what ``keep`` keeps, but for the first so many (``leave``) of each log."""
+
+    def __init__(self, keep: Keep | None, leave: Mapping[int, int] | None) -> None:
+        self.left: dict[int, Message] = {}
+        """The last message that was left out, of each log."""
+        self._keep = keep
+        self._leave = {log: n for log, n in (leave or {}).items() if n}
+
+    @property
+    def leaving(self) -> bool:
+        """Whether there are messages still to be left out."""
+        return any(self._leave.values())
+
+    def passes(self, message: Message) -> bool:
+        """Whether it goes on."""
+        if self._keep is not None and not self._keep(message):
+            return False
+        if self._leave.get(message.log):
+            self._leave[message.log] -= 1
+            self.left[message.log] = message
+            return False
+        return True
+
+
+class Reader(Sieve):
     """Fills ``merge`` with the messages of ``wanted`` (span of each numbered log) that ``keep`` lets through.
 
     ``leave`` says how many kept messages of a log to leave out at first. Raises Transient when the broker stays away,
@@ -133,10 +175,8 @@ class Reader:
     ) -> None:
         from confluent_kafka import TopicPartition
 
-        self.left: dict[int, Message] = {}
-        """The last message that was left out, of each log."""
-        self._bootstrap, self._merge, self._keep = bootstrap, merge, keep
-        self._leave = {log: n for log, n in (leave or {}).items() if n}
+        super().__init__(keep, leave)
+        self._bootstrap, self._merge = bootstrap, merge
         # to read on after a pause takes the client a moment: a share must outlast it
         self._most = max(ahead_bytes // max(len(wanted), 1), min(_SHARE_BYTES, ahead_bytes))
         self._number = {one: number for number, one in enumerate(logs)}
@@ -153,11 +193,6 @@ class Reader:
             else:
                 merge.end(number)
         self._consumer.assign(begin)
-
-    @property
-    def leaving(self) -> bool:
-        """Whether there are messages still to be left out."""
-        return any(self._leave.values())
 
     def fill(self, wait_s: float) -> None:
         """Take what has come; wait up to ``wait_s`` when a log must show something first."""
@@ -199,12 +234,8 @@ class Reader:
             return
         self._next[number] = offset + 1
         got = Message(number, offset, message.timestamp()[1], message.key(), message.value(), message.headers())
-        if self._keep is None or self._keep(got):
-            if self._leave.get(number):
-                self._leave[number] -= 1
-                self.left[number] = got
-            else:
-                self._merge.add(got)
+        if self.passes(got):
+            self._merge.add(got)
         if offset + 1 >= self._end[number]:
             self._finish(number)
         elif self._merge.held(number) > self._most and number not in self._held:

@@ -120,10 +120,14 @@ def ward(arguments: Iterable[str], kafka: str, state: Path, **extra: str) -> sub
     )
 
 
-def ward_started(arguments: Iterable[str], kafka: str, state: Path) -> subprocess.Popen[str]:
+def ward_started(arguments: Iterable[str], kafka: str, state: Path, **extra: str) -> subprocess.Popen[str]:
     """``ward ...`` begun; stderr can be read."""
     return subprocess.Popen(
-        command(arguments), env=environment(kafka, state), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(arguments),
+        env=environment(kafka, state) | extra,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
