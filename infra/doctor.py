@@ -22,6 +22,7 @@ from infra.fetch import influx, jars, java, wheels
 from infra.fetch.everything import ITEMS, missing
 from infra.fetch.lock import SETS
 from infra.finding import Finding
+from infra.imaging_doctor import gateway, identities, weights
 from infra.lake_doctor import checkpoint, metastore, zones
 from infra.launch import spark
 from infra.launch.hdfs import in_safe_mode
@@ -218,5 +219,8 @@ CHECKS: Final = (
     Check("zones", zones),
     Check("checkpoint", checkpoint),
     Check("metastore", metastore),
+    Check("gateway", gateway),
+    Check("identities", identities),
+    Check("weights", weights),
     Check("clock", _clock),
 )

@@ -21,6 +21,8 @@ from infra.processes import PORTS
 from infra.site import LOOPBACK, free_ports
 from infra.stack import Stack
 from infra.supervisor import wanted_file
+from models.imaging import keyfile
+from models.registry import Registry
 
 
 @pytest.fixture
@@ -131,3 +133,26 @@ def test_a_java_that_spark_cannot_start_is_named(stack: Stack, tmp_path: Path, m
     (found,) = faults(stack, "java")
     assert "no such module" in found.fault
     assert "spark-java" in found.fix
+
+
+def test_a_key_of_pseudonyms_that_others_may_read_is_named(stack: Stack) -> None:
+    assert faults(stack, "identities") == []
+    path = stack.state / keyfile.NAME
+    keyfile.key(path)
+    assert faults(stack, "identities") == []
+    path.chmod(0o644)
+    (found,) = faults(stack, "identities")
+    assert str(path) in found.fault
+    assert f"chmod 600 {path}" in found.fix
+
+
+def test_a_model_that_is_not_as_it_was_made_is_named(stack: Stack) -> None:
+    assert faults(stack, "weights") == []
+    registry = Registry(stack.state / "models")
+    version = registry.add("knee_x", {"model.onnx": b"weights"}, code="x", seed=1, data=[])
+    registry.promote("knee_x", version, "test", "a test")
+    assert faults(stack, "weights") == []
+    (registry.folder("knee_x", version) / "model.onnx").write_bytes(b"others")
+    (found,) = faults(stack, "weights")
+    assert found.fault.startswith("knee_x: ")
+    assert "rollback knee_x" in found.fix
