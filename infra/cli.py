@@ -40,8 +40,14 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
         "user": Command("streams.feed.cli:app", "who may sign in to the feed: add, list, revoke"),
         "audit": Command("streams.feed.cli:app", "who did what at the feed, and whether that log is whole"),
     },
+    "Images": {
+        "image": Command(
+            "infra.commands.image:app", "files into the gateway by hand; which model reads a file, and why"
+        ),
+    },
     "Decisions": {
         "compare": Command("streams.compare.cli:app", "a span decided anew by two sides: what would be told otherwise"),
+        "shadow": Command("streams.compare.shadow_cli:app", "a candidate on the live log, silent: what it would tell"),
         "why": Command("streams.compare.cli:app", "why an alarm stood at a moment, or exactly why none did"),
         "case": Command("streams.compare.cli:app", "a span and its decisions as a test in a file: record, run"),
         "policy": Command("streams.compare.policy_cli:app", "other alarm policies, tried on what is on record: sweep"),
