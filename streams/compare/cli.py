@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from contracts.topology import VITALS
+from streams.compare.asked import models_of, side_of
 
 if TYPE_CHECKING:
     from contracts.settings import Settings
     from models.registry import Registry
-    from models.vitals.engine import VitalsModels
     from streams.compare.episodes import Book
     from streams.compare.report import Comparison
     from streams.compare.sides import Decided, Side
@@ -112,13 +112,13 @@ def why(
 
     settings = _settings()
     registry = Registry(own_folder(settings))
-    asked = _side("side", side or (), settings, registry)
+    asked = side_of("side", side or (), settings, registry)
     at_ms = moment_ms(when, int(time.time() * 1000), "TIME")
     span = around(settings.kafka, topic, who, at_ms, None if warm_up is None else length_s(warm_up, "--warm-up"))
     missing: set[tuple[str, str]] = set()
     seen = None
     if span is not None:
-        models = None if no_models else _models(registry, missing)
+        models = None if no_models else models_of(registry, missing)
         seen = asyncio.run(watch(records(settings.kafka, span), span, asked, models, who, at_ms))
     if span is None or seen is None:
         print(f"ward why: nobody called {who} in {topic} around then", file=sys.stderr)
@@ -236,7 +236,7 @@ def _compared(
 
     settings = _settings()
     registry = Registry(own_folder(settings))
-    sides = [_side(n, of, settings, registry) for n, of in zip(("champion", "candidate"), asked, strict=True)]
+    sides = [side_of(n, of, settings, registry) for n, of in zip(("champion", "candidate"), asked, strict=True)]
     from_ms, to_ms = window_ms(start, length)
     span = survey(settings.kafka, topic, from_ms, to_ms, None if warm_up is None else length_s(warm_up, "--warm-up"))
     began = time.perf_counter()
@@ -262,7 +262,7 @@ def _decided(
     missing: set[tuple[str, str]] = set()
     if registry is None and worth_sharing(span):
         return decided_in_two(settings.kafka, span, sides), frozenset()
-    models = None if registry is None else _models(registry, missing)
+    models = None if registry is None else models_of(registry, missing)
     began = last = time.monotonic()
 
     def progress(done: int) -> None:
@@ -272,37 +272,6 @@ def _decided(
             print(f"{done} of {span.records} records, {done / (last - began):.0f} a second", file=sys.stderr)
 
     return deciding.decided(records(settings.kafka, span), span, sides, models, progress), frozenset(missing)
-
-
-def _models(registry: Registry, missing: set[tuple[str, str]]) -> VitalsModels:
-    """The models of the registry, by the versions that the log or a side names; those not to be had are noted."""
-    from models.champions import Event
-    from models.vitals.engine import VitalsModels
-
-    def tell(event: Event) -> None:
-        if event.what in ("absent", "fault"):
-            missing.add((event.name, event.version))
-
-    return VitalsModels(registry, tell)
-
-
-def _side(name: str, asked: Iterable[str], settings: Settings, registry: Registry) -> Side:
-    """What ``--champion`` and ``--candidate`` mean; nothing is what is in force."""
-    from contracts.errors import Misconfigured
-    from models.vitals.engine import LOADERS
-    from models.ward.policy import load_policy
-    from streams.compare.sides import NONE, Side
-
-    policy, models = settings.policy, dict[str, str]()
-    for one in filter(None, asked):
-        model, at, version = one.partition("@")
-        if not at:
-            policy = one
-        elif model not in LOADERS:
-            raise Misconfigured(f"--{name} {one}: no model {model}; there are {', '.join(LOADERS)}")
-        else:
-            models[model] = version if version == NONE else registry.resolve(model, version)
-    return Side(name, load_policy(policy), models)
 
 
 def _written(settings: Settings, span: Span) -> Book:

@@ -19,6 +19,8 @@ from streams.wardlog import LogRecord
 
 BATCH: Final = 1000
 AFTER_MS: Final = 120_000
+NEVER: Final = 2**62
+"""The end of a span that has none."""
 WARM_UP_S: Final = 900.0
 """Of the log before a span, where no state from before is to be had or wanted."""
 LOOKS_MS: Final = (60_000, 86_400_000)
@@ -119,6 +121,58 @@ def survey(
         p: Part(cuts[p].offset if p in cuts else begins[p], starts[p], stops[p], cuts.get(p)) for p in sorted(wanted)
     }
     return Span(topic, len(partitions), from_ms, to_ms, parts, _said(parts, bounds, early_s))
+
+
+def ahead(bootstrap: str, topic: str, warm_up_s: float | None) -> Span:
+    """All that comes from now on, in every partition. The state before it is found as ``survey`` finds it.
+
+    Raises Misconfigured when the topic is not there, Transient without a broker.
+    """
+    from confluent_kafka import Consumer, KafkaException
+
+    consumer = Consumer(_settings(bootstrap))
+    try:
+        known = consumer.list_topics(timeout=10).topics
+        if topic not in known:
+            raise Misconfigured(f"no topic {topic} at {bootstrap}; there are {', '.join(sorted(known)) or 'none'}")
+        bounds = _bounds(consumer, topic, sorted(known[topic].partitions))
+        early_s = WARM_UP_S if warm_up_s is None else warm_up_s
+        from_ms = time.time_ns() // 1_000_000
+        begins = _offsets(consumer, topic, from_ms - int(early_s * 1000), bounds, 0)
+    except KafkaException as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    finally:
+        consumer.close()
+    ends = {p: high for p, (_, high) in bounds.items()}
+    fresh = topic != VITALS.name or warm_up_s is not None
+    cuts = {} if fresh else whole_cuts(bootstrap, ends, {p: low for p, (low, _) in bounds.items()})
+    parts = {p: Part(cuts[p].offset if p in cuts else begins[p], end, NEVER, cuts.get(p)) for p, end in ends.items()}
+    return Span(topic, len(parts), from_ms, None, parts, _said(parts, bounds, early_s))
+
+
+def follow(bootstrap: str, span: Span) -> Iterator[LogRecord | None]:
+    """The records of a span without end as they come; None when nothing has come for a moment.
+
+    A broker that goes away is waited for. Raises Transient for what retention took away before it was read.
+    """
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+    consumer = Consumer(_settings(bootstrap))
+    try:
+        consumer.assign([TopicPartition(span.topic, p, part.begin) for p, part in span.parts.items()])
+        while True:
+            batch = consumer.consume(BATCH, timeout=WAIT_S)
+            if not batch:
+                yield None
+            for message in batch:
+                error = message.error()
+                if error is None:
+                    p, offset = message.partition(), message.offset()
+                    yield LogRecord(span.topic, p, offset, message.timestamp()[1], message.key(), message.value())
+                elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+                    raise Transient(f"{span.topic} of {bootstrap} no longer holds what comes next: {error.str()}")
+    finally:
+        consumer.close()
 
 
 def around(bootstrap: str, topic: str, who: str, at_ms: int, warm_up_s: float | None) -> Span | None:
