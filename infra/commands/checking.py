@@ -20,10 +20,12 @@ from infra.fetch.wheels import uv
 from infra.site import CHECKOUT
 
 SUITES: Final = ("unit", "contract", "integration", "e2e")
-TOOLS: Final[Mapping[str, str]] = {
-    "chromium": "the feed's tests in a real browser",
-    "kcat": "reading the topics with a stranger's client",
+TOOLS: Final[Mapping[str, tuple[str, str]]] = {
+    "chromium": ("chromium", "the feed's tests in a real browser"),
+    "kcat": ("kcat", "reading the topics with a stranger's client"),
+    "storescu": ("dcmtk", "sending images with a stranger's scanner"),
 }
+"""Program -> Debian's package, what it is for."""
 BIN: Final = Path(sys.executable).parent
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -102,6 +104,7 @@ def _name_missing_tools(suites: Sequence[str]) -> None:
         return
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     for tool in absent:
-        say(f"no {tool} on PATH: it is for {TOOLS[tool]} (apt-get install {tool})")
+        package, purpose = TOOLS[tool]
+        say(f"no {tool} on PATH: it is for {purpose} (apt-get install {package})")
     if absent and os.environ.get("CI") == "true":
         raise Misconfigured(f"CI needs {', '.join(absent)}: a skipped test there would look like a passed one")
