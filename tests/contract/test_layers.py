@@ -125,7 +125,7 @@ def test_the_environment_is_read_once_at_an_entrypoint_to_make_the_settings(root
         text = path.read_text(encoding="utf-8")
         for node, makes_settings in environment_reads(ast.parse(text)):
             assert makes_settings, f"{where(path, node)}: only Settings.from_env(os.environ)"
-            entrypoint = path.name == "cli.py" or '__name__ == "__main__"' in text or "raise SystemExit" in text
+            entrypoint = path.name.endswith("cli.py") or '__name__ == "__main__"' in text or "raise SystemExit" in text
             assert entrypoint, f"{where(path, node)}: this module is no entrypoint"
 
 
