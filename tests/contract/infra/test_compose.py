@@ -18,7 +18,7 @@ from infra.fetch.jars import locked
 from infra.launch.hdfs import core_site, hdfs_site
 from infra.launch.influx import LATE, MEANS
 from infra.launch.kafka import properties
-from infra.processes import PORTS, PROCESSES, Process, alive
+from infra.processes import PORTS, PREFERRED_PORTS, PROCESSES, Process, alive
 from infra.site import CHECKOUT, Site, free_ports
 
 CONTAINED = [process for process in PROCESSES if process.container is not None]
@@ -160,6 +160,28 @@ def test_hive_keeps_its_metastore_in_postgresql_and_listens_where_clients_are_to
     assert settings.hive == "hive:10000"
     assert any(jar.coordinate.startswith("org.postgresql:postgresql:") for jar in locked("spark"))
     assert database["POSTGRES_PASSWORD"].split(":")[0] in str(settings.metastore_url)
+
+
+def test_scanners_reach_the_gateway_and_everybody_calls_it_by_its_name() -> None:
+    ours = service("gateway")
+    port = ours["environment"]["WARD_DICOM_PORT"]
+    assert ours["ports"] == [f"127.0.0.1:{port}:{port}"], "the HTTP intake is published nowhere"
+    assert int(port) == PREFERRED_PORTS["dicom"]
+    assert service("scanner")["environment"]["WARD_DICOM_HOST"] == ours["hostname"]
+    settings = Settings.from_env(
+        {name: str(value) for name, value in ours["environment"].items() if name.startswith("WARD_")}
+    )
+    assert settings.intake == f"http://{settings.intake_host}:{settings.intake_port}"
+    assert settings.intake_host == ours["hostname"], "its intake answers to the name that it listens on"
+    assert f"gateway={settings.intake}/metrics" in service("sink")["environment"]["WARD_SCRAPE"]
+
+
+def test_the_key_of_all_pseudonyms_lies_in_a_volume_that_only_those_who_need_it_have() -> None:
+    key = {name for name in compose()["services"] if "WARD_PSEUDONYM_KEY_FILE" in service(name).get("environment", {})}
+    mounted = {
+        name for name in compose()["services"] if any("identity:" in v for v in service(name).get("volumes", []))
+    }
+    assert key == mounted == {"gateway", "imaging"}
 
 
 def test_sparks_codecs_can_be_loaded_from_a_read_only_container() -> None:
