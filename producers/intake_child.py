@@ -28,7 +28,7 @@ from producers.burned_in import Line, lines, masked
 from producers.deidentify import deidentify, refuse_what_cannot_be_cleaned
 from producers.intake_wrap import Given, age_string, wrapped
 
-UID: Final = re.compile(r"[0-9.]{1,64}")
+UID: Final = re.compile(r"(?=.{1,64}$)\d+(\.\d+)*")
 PSEUDONYM: Final = re.compile(r"2\.25\.\d{1,39}")
 MOST_FRAMES: Final = 16
 """So many frames of one object are searched for letters: what a device writes, it writes on all of them."""

@@ -118,30 +118,55 @@ def study(seed: int) -> Study:
     return made
 
 
-def score(count: int, pseudonyms: Pseudonyms, seed: int = 0, tick: Callable[[], None] = lambda: None) -> Score:
-    """De-identify ``count`` synthetic studies and count what was right. Bytes are searched, not only elements."""
+def score(
+    count: int,
+    pseudonyms: Pseudonyms,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
+    way: Callable[[bytes], bytes] | None = None,
+) -> Score:
+    """De-identify ``count`` synthetic studies and count what was right. Bytes are searched, not only elements.
+
+    ``way`` takes a file and gives what becomes of it; without one it is ``deidentify``.
+    """
+    from pydicom import dcmread
+
     total = Score()
     for number in range(seed, seed + count):
         one = study(number)
         before = {keyword: one.dataset[keyword].value for keyword in KEPT}
-        original, uids = str(one.dataset.PatientID), _uids(one.dataset)
-        deidentify(one.dataset, pseudonyms)
-        file = io.BytesIO()
-        one.dataset.save_as(file, enforce_file_format=True)
-        raw = file.getvalue().lower()
-        gone = [*one.planted, *uids]
+        original, gone = str(one.dataset.PatientID), identifying(one)
+        made = way(written(one.dataset)) if way else _deidentified(one.dataset, pseudonyms)
+        raw, after = made.lower(), dcmread(io.BytesIO(made))
         left = [value for value in gone if value.lower().encode() in raw]
         days = pseudonyms.shift_days(original)
-        wrong = [path for path, day in one.dates.items() if _at(one.dataset, path) not in ("", shifted(day, days))]
+        wrong = [path for path, day in one.dates.items() if _at(after, path) not in ("", shifted(day, days))]
         total.studies += 1
         total.planted += len(gone)
         total.required += len(gone) + len(one.dates)
         total.right += len(gone) - len(left) + len(one.dates) - len(wrong)
         total.left += [f"study {number}: {value}" for value in (*left, *wrong)]
         total.kept += len(before)
-        total.kept_right += sum(one.dataset.get(keyword) == value for keyword, value in before.items())
+        total.kept_right += sum(after.get(keyword) == value for keyword, value in before.items())
         tick()
     return total
+
+
+def identifying(one: Study) -> list[str]:
+    """Every string of a study that may stand nowhere afterwards: what was planted, and its own UIDs."""
+    return [*one.planted, *_uids(one.dataset)]
+
+
+def written(dataset: Any) -> bytes:
+    """As a file."""
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _deidentified(dataset: Any, pseudonyms: Pseudonyms) -> bytes:
+    deidentify(dataset, pseudonyms)
+    return written(dataset)
 
 
 def _image(rng: random.Random) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import re
@@ -19,17 +18,11 @@ from contracts.errors import Poison
 from contracts.pseudonyms import Pseudonyms
 from producers import confidentiality, deidentify
 from producers.confidentiality import Action
-from producers.planted import KEPT, Study, score, study
+from producers.planted import KEPT, Study, score, study, written
 from producers.vocabulary import WORDS, cleaned
 
 KEY = Pseudonyms(bytes(range(32)))
 Reader = Callable[[Path], Any]
-
-
-def written(dataset: Any) -> bytes:
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 def test_three_hundred_studies_keep_no_planted_identifier_and_lose_nothing_needed() -> None:
