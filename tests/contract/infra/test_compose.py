@@ -181,7 +181,10 @@ def test_the_key_of_all_pseudonyms_lies_in_a_volume_that_only_those_who_need_it_
     mounted = {
         name for name in compose()["services"] if any("identity:" in v for v in service(name).get("volumes", []))
     }
-    assert key == mounted == {"gateway", "imaging"}
+    assert key == mounted == {"gateway", "imaging", "feed", "ward"}
+    assert "identity:/var/lib/identity:ro" in service("feed")["volumes"], "it matches images with beds and makes no key"
+    dockerfile = (CHECKOUT / "infra" / "Dockerfile").read_text()
+    assert "install -d -o ward -m 0700 /var/lib/identity" in dockerfile, "a new volume belongs to whom its folder does"
 
 
 def test_sparks_codecs_can_be_loaded_from_a_read_only_container() -> None:
