@@ -119,10 +119,16 @@ IMAGE_READ_SECONDS = Metric(
     "ward_image_read_seconds", "histogram", "fetching, decoding, gate, model and heat map of one job", ("model",)
 )
 IMAGE_STEP_SECONDS = Metric(
-    "ward_image_step_seconds", "histogram", "one step of a job: fetch, decode, gate, model, render, store, tell", ("step",)
+    "ward_image_step_seconds",
+    "histogram",
+    "one step of a job: fetch, decode, gate, model, render, store, tell",
+    ("step",),
 )
 IMAGE_DELAY_SECONDS = Metric(
-    "ward_image_delay_seconds", "histogram", "an image stored and told by the gateway to its result acknowledged", ("model",)
+    "ward_image_delay_seconds",
+    "histogram",
+    "an image stored and told by the gateway to its result acknowledged",
+    ("model",),
 )
 IMAGE_REFUSALS_TOLD = Metric(
     "ward_image_refusals_total", "counter", "results that tell why an image was not read", ("model", "reason")

@@ -1,1 +1,96 @@
-"""The worker that reads images: gate, model, heat map."""
+"""The worker that reads images: gate, model, heat map. ``python -m streams.image_worker``, settings from WARD_*.
+
+Exit codes: 0 after SIGTERM or SIGINT, 2 for a wrong setting, 4 when no broker answers at the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from contracts.errors import Misconfigured, Transient
+from contracts.settings import Settings
+from contracts.topology import DEAD_LETTERS, IMAGE_JOBS, IMAGE_RESULTS
+from models.champions import Event
+from models.imaging.serving import ImageModels
+from models.registry import Registry, own_folder
+from streams.hdfs_files import Files
+from streams.image_jobs import ImageWorker
+from streams.image_metrics import ImageWorkerMetrics
+from streams.image_reading import Gate, ImageReader, Open
+from streams.logs import set_up
+from streams.running import check_topics, serve_metrics
+
+log = structlog.get_logger(__name__)
+
+NEEDED: Final = (IMAGE_JOBS, IMAGE_RESULTS, DEAD_LETTERS)
+
+
+def main() -> int:
+    """Run until told to stop; the exit code."""
+    try:
+        settings = Settings.from_env(os.environ)
+        set_up(settings.log_level, settings.log_format)
+        asyncio.run(check_topics(settings.kafka, NEEDED))
+        return run(settings)
+    except Misconfigured as wrong:
+        print(f"ward image worker: {wrong}", file=sys.stderr)
+        return 2
+    except Transient as away:
+        print(f"ward image worker: {away}", file=sys.stderr)
+        return 4
+
+
+def run(settings: Settings) -> int:
+    """One worker, with its metrics beside it."""
+    metrics = ImageWorkerMetrics()
+    registry = Registry(own_folder(settings))
+    models = ImageModels(registry, teller(metrics))
+    reader = ImageReader(Files.of(settings), models, gates(), metrics)
+    worker = ImageWorker(settings, reader, metrics)
+
+    def health() -> dict[str, Any]:
+        return {"models": {ref.name: ref.version for ref in models.champions()}, "refused": dict(models.refused)}
+
+    serve_metrics(metrics, "image_worker_metrics_port", settings, health)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.stop)
+    log.info("image worker starts", kafka=settings.kafka, group=settings.image_worker_group, pid=os.getpid())
+    try:
+        worker.run()
+    finally:
+        reader.close()
+    log.info("image worker ends")
+    return 0
+
+
+def gates() -> Callable[[], Gate]:
+    """The gate before every model, asked for before each job."""
+    stands_open = Open()
+    return lambda: stands_open
+
+
+def teller(metrics: ImageWorkerMetrics) -> Callable[[Event], None]:
+    """Who hears of events of the models."""
+
+    def tell(event: Event) -> None:
+        about = {"model": event.name, "version": event.version}
+        if event.what == "loaded":
+            metrics.model_refused.labels(event.name).set(0)
+            metrics.model_in_force.labels(event.name, event.version).set(1)
+            log.info("model in force from the next job on", **about)
+        else:
+            metrics.model_refused.labels(event.name).set(1)
+            log.error("model refused; the one before goes on, if there was one", why=event.why, **about)
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -295,7 +295,7 @@ def _blamed(record: LogRecord, fault: Exception) -> Effects:
     return Effects("poison", letters=[dead_letter(record, poison)], good=False)
 
 
-def dead_letter(record: LogRecord, poison: Poison, part: bytes | None = None) -> DeadLetter:
+def dead_letter(record: LogRecord, poison: Poison, part: bytes | None = None, by: str = WORKER) -> DeadLetter:
     """The dead letter of a record, or of a ``part`` of it; the same bytes whenever the record is read again."""
     raw, detail = record.value if part is None else part, poison.detail
     if raw is not None and (size := len(raw)) > RAW_MAX:
@@ -306,7 +306,7 @@ def dead_letter(record: LogRecord, poison: Poison, part: bytes | None = None) ->
         reason=poison.reason,
         field=poison.field,
         detail=detail[:DETAIL_MAX],
-        by=WORKER,
+        by=by,
         at_ms=record.at_ms,
         raw=raw,
         key=record.key,

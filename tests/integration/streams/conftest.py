@@ -12,6 +12,12 @@ from infra.stack import Stack
 from tests.conftest import servers
 
 
+@pytest.fixture(scope="session")
+def image_zone(session_stack: Stack) -> str:
+    """The WebHDFS address of a real HDFS with its zones."""
+    return servers(session_stack, ["zones"]).environment()["WARD_HDFS_URL"]
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a broker with every topic, one for all tests of a module: each leaves its log to the next."""

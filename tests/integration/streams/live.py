@@ -59,7 +59,9 @@ def storm() -> Script:
 
 
 class WorkerProcess:
-    """``python -m streams.worker`` on a broker, its log in a file."""
+    """``python -m streams.worker``, or another of our processes, on a broker, its log in a file."""
+
+    module = "streams.worker"
 
     def __init__(self, bootstrap: str, folder: Path, name: str = "worker", **settings: str) -> None:
         self.log = folder / f"{name}.log"
@@ -71,7 +73,7 @@ class WorkerProcess:
             **settings,
         }
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen([sys.executable, "-m", "streams.worker"], env=environ, stderr=out)
+            self.process = subprocess.Popen([sys.executable, "-m", self.module], env=environ, stderr=out)
 
     def said(self, words: str) -> bool:
         return words in self.log.read_text()
