@@ -162,7 +162,7 @@ def _looks(dataset: Any, seen: Grey | None) -> Iterator[Grey]:
 def plain(dataset: Any, found: list[Line]) -> None:
     """Pixels as they are, in place: not compressed, nothing beside or behind them, the lines of letters blanked.
 
-    Raises Poison ``too_large``, and ``burned_in_text`` for pixels that cannot be written anew.
+    Raises Poison ``too_large``, ``undecodable``, and ``burned_in_text`` for pixels that cannot be written anew.
     """
     from pydicom.pixels import pixel_array
     from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
@@ -172,7 +172,10 @@ def plain(dataset: Any, found: list[Line]) -> None:
     if bits > MAX_BYTES * 8:
         raise Poison("too_large", "its pixels take more bytes than they may")
     if dataset.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in dataset:
-        dataset.decompress(generate_instance_uid=False)
+        try:
+            dataset.decompress(generate_instance_uid=False)
+        except ODD as wrong:
+            raise Poison("undecodable", f"its frames cannot all be decoded ({type(wrong).__name__})") from wrong
     if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if found:
