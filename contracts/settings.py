@@ -83,6 +83,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     image_worker_metrics_port: int = 0
     return_to: str | None = None
     """Where results go as DICOM: ``AET@host:port`` or the URL of a STOW-RS service; None: they stay on HDFS."""
+    return_identities: str = "originals"
+    """What they say of the patient there: originals, as far as the identified zone tells them, or pseudonyms."""
+    return_group: str = "ward-image-return"
     return_metrics_port: int = 0
     actor: str | None = None
     role: str = "researcher"
