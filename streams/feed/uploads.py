@@ -9,13 +9,13 @@ import httpx
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from models.imaging.headers import BODY_PARTS, MODALITIES
+from models.imaging.headers import BODY_PARTS, MODALITIES, VIEWS
 from streams.feed.replies import ApiError, bad_field, field_of
 
 MOST_BYTES: Final = 64 << 20
 LIMITS: Final = httpx.Timeout(60.0, connect=3.0)
 
-_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f\\]+\Z")]
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,19 +25,20 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     study: _Text | None = None
     modality: str | None = None
     body_part: str | None = None
-    view: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,16}\Z")] | None = None
+    view: str | None = None
     sex: Literal["F", "M", "O"] | None = None
     age: Annotated[float, msgspec.Meta(ge=0, le=120)] | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What the intake answers: ``outcome`` is stored, known (the same bytes again) or refused."""
+    """What the intake answers: ``outcome`` is stored, known (the same bytes again), refused, or failed."""
 
     outcome: str
     instance: str | None = None
     study: str | None = None
     reason: str | None = None
     detail: str | None = None
+    field: str | None = None
 
 
 def given(query: dict[str, str]) -> Given:
@@ -47,7 +48,8 @@ def given(query: dict[str, str]) -> Given:
         said = msgspec.convert(filled, Given, strict=False)
     except msgspec.ValidationError as wrong:
         raise bad_field(field_of(wrong), str(wrong).partition(" - at `")[0]) from wrong
-    for name, value, known in (("modality", said.modality, MODALITIES), ("body_part", said.body_part, BODY_PARTS)):
+    for name, known in (("modality", MODALITIES), ("body_part", BODY_PARTS), ("view", VIEWS)):
+        value = getattr(said, name)
         if value is not None and value not in known:
             raise bad_field(name, f"is none of DICOM's terms; {', '.join(_near(value, known))}, for example")
     return said
@@ -78,6 +80,7 @@ class Uploads:
             )
         _check_head(request)
         query = {name: str(value) for name, value in msgspec.structs.asdict(said).items() if value is not None}
+        query["source"] = "upload"
         self._client = self._client or httpx.AsyncClient(timeout=LIMITS, trust_env=False)
         headers = {"Content-Type": "application/octet-stream"}
         if "content-length" in request.headers:
@@ -119,30 +122,24 @@ async def _counted(request: Request) -> AsyncIterator[bytes]:
 
 
 def _receipt(answer: httpx.Response) -> Receipt:
-    if answer.status_code == 413:
-        raise _too_large()
     try:
         receipt = msgspec.json.decode(answer.content, type=Receipt)
-    except msgspec.DecodeError as odd:
-        if answer.status_code == 503:
-            raise _away("the image could not be stored just now") from odd
-        raise ApiError(
-            502,
-            "bad_intake",
-            f"the gateway answered {answer.status_code} in words we do not know",
-            "see its log: ./ward logs gateway",
-        ) from odd
-    if answer.status_code == 503:
-        raise _away(receipt.detail or "the image could not be stored just now")
-    if receipt.outcome == "refused" or answer.status_code == 422:
-        raise ApiError(
-            422,
-            "refused",
-            receipt.detail or receipt.reason or "the image was refused",
-            "the page of images lists it with the reason",
-            {"reason": receipt.reason or "refused"},
-        )
-    return receipt
+    except msgspec.DecodeError:
+        receipt = Receipt("failed")
+    said = receipt.detail or receipt.reason
+    if receipt.outcome in ("stored", "known"):
+        return receipt
+    if receipt.outcome == "refused":
+        details = {"reason": receipt.reason or "refused"}
+        raise ApiError(422, "refused", said or "the image was refused", "the page of images lists it too", details)
+    if answer.status_code == 413:
+        raise _too_large()
+    if answer.status_code == 400 and receipt.field is not None:
+        raise bad_field(receipt.field, said or "is wrong")
+    if answer.status_code in (408, 503):
+        raise _away(said or "the image could not be stored just now")
+    what = f"the gateway answered {answer.status_code}: {said or 'in words that we do not know'}"
+    raise ApiError(502, "bad_intake", what, "its log says more: ./ward logs gateway")
 
 
 def _too_large() -> ApiError:

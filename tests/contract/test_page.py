@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 from contracts.clinical.codes import VITALS
-from contracts.records import AlarmEvent, AlarmState, Category, Priority, Quality, Tag, Vital
+from contracts.records import AlarmEvent, AlarmState, Category, FindingState, Priority, Quality, Tag, Verdict, Vital
+from producers.intake_reasons import REASONS
 
 STATIC = Path(__file__).parents[2] / "streams" / "feed" / "static"
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
 SHEETS = sorted((STATIC / "css").glob("*.css"))
-CATALOGUE = dict(
-    re.findall(r'"([a-z_0-9.]+)":\s*"((?:[^"\\]|\\.)*)"', (STATIC / "js" / "messages.en.js").read_text("utf-8"))
-)
+PAGES = sorted(STATIC.glob("*.html"))
+CATALOGUE = {
+    key: sentence
+    for path in sorted((STATIC / "js").glob("messages.*en.js"))
+    for key, sentence in re.findall(r'"([A-Za-z_0-9.]+)":\s*"((?:[^"\\]|\\.)*)"', path.read_text("utf-8"))
+}
 
 
 def test_every_key_that_the_page_asks_for_has_a_sentence() -> None:
@@ -40,6 +44,9 @@ def test_every_word_of_the_records_has_a_sentence() -> None:
         + [f"category.{one.value}" for one in Category]
         + [f"priority.{one.value}" for one in Priority]
         + [f"quality.{one.value}" for one in (Quality.HELD, Quality.INTERPOLATED)]
+        + [f"finding.{one.value}" for one in FindingState]
+        + [f"verdict.{one.value}" for one in Verdict]
+        + [f"reason.{one}" for one in REASONS]
     )
     assert [key for key in told if key not in CATALOGUE] == []
 
@@ -75,14 +82,15 @@ def test_colours_are_named_in_the_token_file_only() -> None:
 
 def test_the_page_asks_nothing_of_any_other_host() -> None:
     allowed = {"http://www.w3.org/2000/svg"}
-    for path in [*SCRIPTS, *SHEETS, STATIC / "index.html"]:
+    for path in [*SCRIPTS, *SHEETS, *PAGES]:
         assert set(re.findall(r"https?://[^\s\"')]+", path.read_text("utf-8"))) <= allowed, path.name
 
 
 def test_the_page_keeps_within_its_content_security_policy() -> None:
-    page = (STATIC / "index.html").read_text()
-    assert re.findall(r"\sstyle=|\son\w+=|<style|javascript:", page) == []
-    assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", page) == []
+    for path in PAGES:
+        page = path.read_text()
+        assert re.findall(r"\sstyle=|\son\w+=|<style|javascript:", page) == [], path.name
+        assert re.findall(r"<script(?![^>]*\ssrc=)[^>]*>", page) == [], path.name
     for script in SCRIPTS:
         text = script.read_text("utf-8")
         assert "innerHTML" not in text, script.name
@@ -91,4 +99,5 @@ def test_the_page_keeps_within_its_content_security_policy() -> None:
 
 def test_the_page_says_that_it_is_not_a_medical_device() -> None:
     assert CATALOGUE["app.not_a_device"] == "Research software, not a medical device."
-    assert "not a medical device" in (STATIC / "index.html").read_text()
+    for path in PAGES:
+        assert "not a medical device" in path.read_text(), path.name

@@ -208,7 +208,12 @@ class Served:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, role: str = "viewer", cursor: str | None = None, ward: str | None = None, header: bool = True
+        self,
+        role: str = "viewer",
+        cursor: str | None = None,
+        ward: str | None = None,
+        header: bool = True,
+        path: str = "/api/stream",
     ) -> AsyncIterator[Reader]:
         """An open stream, resumed by Last-Event-ID or by the address."""
         params = {"ward": ward} if ward else {}
@@ -219,7 +224,7 @@ class Served:
             params["cursor"] = cursor
         async with (
             self.client(role) as client,
-            client.stream("GET", "/api/stream", params=params, headers=headers) as response,
+            client.stream("GET", path, params=params, headers=headers) as response,
         ):
             assert response.status_code == 200, await response.aread()
             yield Reader(response)

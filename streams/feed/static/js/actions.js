@@ -7,7 +7,7 @@ const ANSWER_WITHIN_MS = 8000;
 const WORDS = { acknowledge: "act.acknowledge", pause_audio: "act.pause", resume_audio: "act.resume", escalate: "act.escalate", note: "act.note" };
 
 /** A fresh id; crypto.randomUUID would need a secure context, which a ward's plain http is not. */
-function actionId() {
+export function actionId() {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,7 +1,8 @@
 /** Messages by key, and how times and numbers are written. */
 import en from "./messages.en.js";
+import images from "./messages.images.en.js";
 
-const catalogue = en;
+const catalogue = { ...en, ...images };
 
 /** The message of that key with {names} filled in. A key without a message shows itself, so that it is found. */
 export function t(key, params = {}) {
@@ -17,6 +18,11 @@ const zoned = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", timeZoneName: 
 
 /** Local time as 14:05:09. */
 export const clockTime = (ms) => hms.format(ms);
+
+const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+
+/** Local time of today as 14:05:09, of another day as 21 Nov, 14:05. */
+export const whenText = (ms, nowMs = Date.now()) => (new Date(ms).toDateString() === new Date(nowMs).toDateString() ? clockTime(ms) : dated.format(ms));
 
 /** The local zone's short name, such as CET. */
 export const zoneName = (ms) => zoned.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";

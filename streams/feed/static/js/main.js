@@ -125,6 +125,13 @@ function start(user) {
     const words = t(key, { priority: t(`priority.${toneOf(step)}`), bed: bed.tile.bed, message: step.message });
     say(byId(step.priority === "high" ? "say-now" : "say-soon"), words);
   });
+  const named = /^#bed=(.+)$/.exec(location.hash);
+  store.addEventListener("reset", () => {
+    const bed = named && store.beds.get(decodeURIComponent(named[1]));
+    if (!bed || panel.open) return;
+    wall.choose(bed.key, false);
+    panel.show(bed);
+  }, { once: true });
   for (const name of ["reset", "beds", "cleared"]) store.addEventListener(name, () => { changed = true; });
   actions.addEventListener("changed", () => { changed = true; });
 

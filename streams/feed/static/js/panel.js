@@ -1,6 +1,7 @@
 /** The side panel: one bed in full, and why one of its alarms is there. */
 import { FeedError, why } from "./api.js";
 import { ageOf, aheadWords, furthestOf, numbers } from "./bands.js";
+import { bedImages } from "./bedimages.js";
 import { Chart } from "./chart.js";
 import { button, h, icon, setData, setText } from "./dom.js";
 import { ageText, clockTime, known, stopwatch, t } from "./i18n.js";
@@ -55,7 +56,7 @@ export class Panel extends EventTarget {
       h("section", {}, this.vitalsTitle, h("div", { class: "rows" }, ...this.rows.map((row) => row.root), h("div", { class: "pair" }, ...this.plain.map((row) => row.root)))),
       this.legend,
       h("section", {}, h("h3", { text: t("panel.news") }), this.news),
-      this.risks, this.odd);
+      this.risks, this.odd, bedImages(bed.tile));
     this.frame(true);
     if (focus) this.root.focus({ preventScroll: true });
   }

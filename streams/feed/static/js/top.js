@@ -22,7 +22,8 @@ export class Top extends EventTarget {
       ...(who.demo ? [h("span", { class: "badge", text: t("app.demo") })] : []),
       h("div", { class: "ward-pick" }, h("label", { for: "ward-select", text: t("ward.label") }), this.select),
       h("div", { class: "counts", role: "group", "aria-label": t("counts.label") }, ...[...this.counts.values()].map((one) => one.root)),
-      h("span", { class: "spring" }), this.link, this.sound,
+      h("span", { class: "spring" }),
+      h("a", { class: "button bare", href: "/images", "aria-label": t("nav.images") }, icon("image"), h("span", { class: "words", text: t("nav.images") })), this.link, this.sound,
       button(t("theme.label"), { kind: "bare", iconName: "theme", on: tell("theme"), "aria-label": t("theme.label") }),
       button(t("help.open"), { kind: "bare", iconName: "help", on: tell("help"), "aria-label": t("help.open"), "aria-haspopup": "dialog" }),
       h("div", { class: "clock" }, this.time, this.zone));
