@@ -89,8 +89,9 @@ class Gate:
 
     def judged(self, pixels: Grey, wanted: str | None = None) -> Scope:
         """Look at an image of (rows, cols) in [0, 1]. ``wanted`` is the body part that a model reads; None: any."""
+        rows, cols = pixels.shape
         low, high = np.percentile(pixels, (1, 99))
-        if (early := self.unfit(*pixels.shape, float(low), float(high))) is not None:
+        if (early := self.unfit(rows, cols, float(low), float(high))) is not None:
             return early
         return self.scopes(self._network.features(resized(pixels, SIZE)[None]), wanted)[0]
 
