@@ -221,11 +221,12 @@ class KneeRisk:
     def _beyond(self, values: Mapping[str, Value]) -> list[str]:
         """A remark for each number that lies outside what was seen in training."""
         found = columns(values)
-        return [
-            f"{BY_NAME[FIELD_OF[column.name]].label}: beyond every patient that the model has seen."
+        beyond = dict.fromkeys(
+            FIELD_OF[column.name]
             for column in self.table.columns
             if np.isfinite(found[column.name]) and not column.least <= found[column.name] <= column.most
-        ]
+        )
+        return [f"{BY_NAME[name].label}: beyond every patient that the model has seen." for name in beyond]
 
 
 def fused(fusion: Fusion, table: Doubles, image: Doubles) -> Doubles:

@@ -31,6 +31,8 @@ def columns(values: Mapping[str, Value]) -> dict[str, float]:
     return {
         "male": float(male),
         "age_decades": age / 10,
+        "age_from_50_squared": ((age - 50) / 10) ** 2,
+        "age_of_man_decades": (age - 50) / 10 if male else 0.0,
         "height_m": _number(values, "height_m"),
         "weight_kg": _number(values, "weight_kg"),
         "manual_work": UNKNOWN if job is None else float(bool(_MANUAL.search(job))),
@@ -54,6 +56,8 @@ def columns(values: Mapping[str, Value]) -> dict[str, float]:
 FIELD_OF: Final[Mapping[str, str]] = {
     "male": "sex",
     "age_decades": "age",
+    "age_from_50_squared": "age",
+    "age_of_man_decades": "age",
     "height_m": "height_m",
     "weight_kg": "weight_kg",
     "manual_work": "occupation",

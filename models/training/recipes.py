@@ -115,6 +115,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "how old the bones of a child's hand look, in months, and where it shows",
         home="bone_age",
     ),
+    "knee_osteoporosis_tabular": Recipe(
+        "models.training.knee_table",
+        "models.training.knee_table_evaluation",
+        "how likely osteopenia and osteoporosis are, from 21 answers",
+        home="knee_osteoporosis",
+    ),
 }
 EXTRA: Final = ("tensorflow", "sklearn", "onnx", "skl2onnx", "matplotlib", "pyarrow")
 
