@@ -67,11 +67,11 @@ def picture(bright: float, rows: int = 96, cols: int = 128) -> bytes:
 class Jobs:
     """Jobs of one test, in a study of its own; the group of ``folder`` does not see what others left in the log."""
 
-    def __init__(self, bootstrap: str, hdfs: str, folder: Path, study: str) -> None:
+    def __init__(self, bootstrap: str, hdfs: str, folder: Path) -> None:
         self.bootstrap = bootstrap
         start_at_end(bootstrap, group_of(folder), IMAGE_JOBS)
         self.files = Files(hdfs, "ward")
-        self.study = study
+        self.study = f"st-{time.time_ns()}"
         self.asked: list[ImageJob] = []
 
     def stored(self, name: str, content: bytes) -> tuple[str, str]:
@@ -126,7 +126,7 @@ def send(bootstrap: str, topic: Topic[Any], key: str, *records: Record | bytes) 
 
 def group_of(folder: Path) -> str:
     """The consumer group of a test's worker."""
-    return f"ward-image-worker-{folder.name}"
+    return f"ward-image-worker-{folder.parent.name}-{folder.name}"
 
 
 def start_at_end(bootstrap: str, group: str, *topics: Topic[Any]) -> None:
