@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 2 for a wrong setting, 4 when no broker a
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ import structlog
 from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 from contracts.topology import DEAD_LETTERS, IMAGE_JOBS, IMAGE_RESULTS
-from models.champions import Event
+from models.champions import Event, Missing
+from models.imaging.gate import Gates
 from models.imaging.serving import ImageModels
 from models.registry import Registry, own_folder
 from streams.hdfs_files import Files
@@ -37,6 +39,7 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
         set_up(settings.log_level, settings.log_format)
+        logging.getLogger("hdfs").setLevel(logging.WARNING)  # it says each file that it reads and writes
         asyncio.run(check_topics(settings.kafka, NEEDED))
         return run(settings)
     except Misconfigured as wrong:
@@ -51,8 +54,9 @@ def run(settings: Settings) -> int:
     """One worker, with its metrics beside it."""
     metrics = ImageWorkerMetrics()
     registry = Registry(own_folder(settings))
-    models = ImageModels(registry, teller(metrics))
-    reader = ImageReader(Files.of(settings), models, gates(), metrics)
+    tell = teller(metrics)
+    models = ImageModels(registry, tell)
+    reader = ImageReader(Files.of(settings), models, gates(registry, tell), metrics)
     worker = ImageWorker(settings, reader, metrics)
 
     def health() -> dict[str, Any]:
@@ -70,10 +74,18 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def gates() -> Callable[[], Gate]:
-    """The gate before every model, asked for before each job."""
-    stands_open = Open()
-    return lambda: stands_open
+def gates(registry: Registry, tell: Callable[[Event], None]) -> Callable[[], Gate]:
+    """The gate before every model, asked for before each job: the champion of image_scope, followed.
+
+    Without one it stands open: models judge by themselves whether they are sure.
+    """
+    champions, stands_open = Gates(registry, tell), Open()
+
+    def asked() -> Gate:
+        found = champions.asked()
+        return stands_open if isinstance(found, Missing) else found
+
+    return asked
 
 
 def teller(metrics: ImageWorkerMetrics) -> Callable[[Event], None]:
