@@ -12,6 +12,7 @@ from typing import Any, Final
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
 from producers.intake import Intake
+from producers.intake_scp import Scp
 from producers.pace import as_process, stopping_on_signals
 
 log = logging.getLogger(__name__)
@@ -48,15 +49,18 @@ def serve(settings: Settings, _arguments: Sequence[str]) -> int:
         raise Misconfigured("no door is open: set WARD_DICOM_PORT, WARD_INTAKE_PORT or WARD_INTAKE_FOLDER")
     for chatty in ("hdfs", "uvicorn", "urllib3", "watchfiles"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    intake = Intake(settings)
     with stopping_on_signals() as (stop, came), ExitStack() as open_doors:
+        intake = Intake(settings)
         open_doors.callback(intake.close)
+        scp = Scp(settings, intake)
         intake.start()
         doors = []
         if settings.intake_folder:
             doors.append(_folder(settings, intake, stop, open_doors))
         if settings.dicom_port:
-            _scp(settings, intake, open_doors)
+            scp.start()
+            open_doors.callback(scp.stop, GRACE_S)
+            log.info("images by C-STORE on %s:%d as %s", settings.dicom_host, settings.dicom_port, settings.dicom_aet)
         if settings.intake_port:  # the last one: what asks after our health finds all doors open
             doors.append(_http(settings, intake, stop, open_doors))
         stop.wait()
@@ -108,15 +112,6 @@ def _http(settings: Settings, intake: Intake, stop: threading.Event, open_doors:
     open_doors.callback(end)
     log.info("images by HTTP on %s:%d", host, port)
     return part
-
-
-def _scp(settings: Settings, intake: Intake, open_doors: ExitStack) -> None:
-    from producers.intake_scp import Scp
-
-    scp = Scp(settings, intake)
-    scp.start()
-    open_doors.callback(scp.stop, GRACE_S)
-    log.info("images by C-STORE on %s:%d as %s", settings.dicom_host, settings.dicom_port, settings.dicom_aet)
 
 
 if __name__ == "__main__":

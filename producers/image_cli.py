@@ -65,10 +65,10 @@ def submit(
     except Poison as wrong:
         raise Misconfigured(f"--{wrong.field.replace('_', '-')}: {wrong.detail}") from wrong
     files = list(_files(paths))
-    rows = []
+    rows: list[dict[str, Any]] = []
     with httpx.Client(base_url=settings.intake, timeout=PATIENCE_S) as client:
         for number, path in enumerate(files, 1):
-            rows.append(_sent(client, path, given))
+            rows.append(_sent(client, path, given, TRIES if rows else 1))
             _say(f"{number}/{len(files)} {path}: {_in_words(rows[-1])}")
     counts = {word: sum(row["outcome"] == word for row in rows) for word in ("stored", "known", "refused")}
     if as_json:
@@ -94,17 +94,17 @@ def _files(paths: list[Path]) -> Iterator[Path]:
     yield from found
 
 
-def _sent(client: httpx.Client, path: Path, given: Given) -> dict[str, Any]:
-    """What the gateway says of one file, asked again while it is away. Raises as ``_asked``."""
+def _sent(client: httpx.Client, path: Path, given: Given, tries: int) -> dict[str, Any]:
+    """What the gateway says of one file, asked again when it goes away meanwhile. Raises as ``_asked``."""
     import threading
 
     from contracts.errors import Transient
 
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         try:
             return _asked(client, path, given)
         except Transient:
-            if attempt == TRIES - 1:
+            if attempt == tries - 1:
                 raise
             threading.Event().wait(PAUSE_S)
     return {}

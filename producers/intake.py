@@ -80,6 +80,7 @@ class Intake:
         ]
         for child in self._all:
             self._children.put(child)
+        self._ending = threading.Event()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def take(
@@ -119,7 +120,8 @@ class Intake:
             self._identified.sweep()
 
     def close(self) -> None:
-        """End the children. Nothing is under way any more."""
+        """End the children. What is still under way ends as Transient."""
+        self._ending.set()
         for child in self._all:
             child.close()
         self.announcer.close()
@@ -129,13 +131,25 @@ class Intake:
     def _taken(self, content: bytes, source: str, task: Task) -> Receipt:
         now_ms = time.time_ns() // 1_000_000
         try:
-            with self._child() as child:
-                made = child.ask(task)
+            made = self._cleaned(task)
         except Poison as poison:
             with self._alone(hashlib.sha256(content).hexdigest()):
                 return self._refused(content, poison.reason, source, now_ms)
         with self._alone(made.told.instance or ""):
             return self._stored(made, content, source, now_ms)
+
+    def _cleaned(self, task: Task) -> Cleaned:
+        """By a child. One that crashed may have been killed by somebody else: only a second time is it the file."""
+        with self._child() as child:
+            for attempt in (1, 2):
+                if self._ending.is_set():
+                    break
+                try:
+                    return child.ask(task)
+                except Poison as poison:
+                    if poison.reason != "crashed" or (attempt == 2 and not self._ending.is_set()):
+                        raise
+        raise Transient("the gateway ends")
 
     def _stored(self, made: Cleaned, content: bytes, source: str, now_ms: int) -> Receipt:
         one, there = self._placed(made, hashlib.sha256(content).hexdigest())

@@ -24,8 +24,9 @@ TAKEN, REFUSED = "taken", "refused"
 UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".filepart")
 STEADY_S: Final = 1.0
 """A file that was not written for so long is whole; one that was renamed into place has its old time."""
-LOOK_S: Final = 5.0
+LOOK_S: Final = 1.0
 """A look is taken this often even when nothing was heard: some file systems tell nobody."""
+AWAY_S: Final = 5.0
 DEEPEST: Final = 8
 
 
@@ -73,7 +74,7 @@ class Watch:
                 try:
                     self._take(one)
                 except Transient:
-                    self._stop.wait(LOOK_S)
+                    self._stop.wait(AWAY_S)
                     waiting = True
                     break
             if not waiting:

@@ -85,7 +85,7 @@ class Scp:
             return
         until = time.monotonic() + grace_s
         pause = threading.Event()
-        self._server.socket.close()
+        self._server.shutdown()
         while self._ae.active_associations and time.monotonic() < until:
             pause.wait(0.05)
         self._ae.shutdown()

@@ -156,6 +156,7 @@ def serve(
     ``prepared`` imports what the work takes, so that no file pays for it, and gives the work on one task, which may
     raise Poison. Whatever else it raises ends the child: that file is ``crashed``.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: this file is no worse for it
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
