@@ -30,7 +30,6 @@ BASELINES: Final = (
     "zscore",
     "forest",
     "river",
-    "greys",
 )
 """Last words of a metric's name that mean a rival on the same cases."""
 

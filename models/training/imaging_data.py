@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.errors import Misconfigured, Poison
 from models.bundle import sha256_of
 from models.imaging.pixels import read, resized
-from models.training import shards
+from models.training import leakage, shards
 
 TABLE: Final = "labels.csv"
 VALIDATION: Final = 8
@@ -95,6 +96,33 @@ def part_of(split: str, group: str) -> str:
     if split != "train":
         return split
     return "validation" if int(hashlib.sha256(group.encode()).hexdigest(), 16) % VALIDATION == 0 else "train"
+
+
+def audited(pictures: Pictures, judged: str, truth: Sequence[str] | Sequence[float]) -> tuple[Pictures, leakage.Audit]:
+    """The gate of leaks, before any figure: the images that may be judged on, and what was found.
+
+    The data keep test apart from train; validation is ours, so an image of it that is a training image once more is
+    left out. ``truth`` are labels, or numbers of a measure. Raises ``leakage.Leaky`` for any other leak.
+    """
+    own = pictures.groups == pictures.ids
+    audit = leakage.audit(
+        pictures.pixels,
+        [str(part) for part in pictures.parts],
+        [None if alone else str(group) for group, alone in zip(pictures.groups, own, strict=True)],
+        truth,
+        judged=judged,
+        names=[str(one) for one in pictures.ids],
+    )
+    ours = {"train", "validation"}
+    twins = [leak for leak in audit.leaks if leak.kind != "same_group" and set(leak.splits) == ours]
+    named = [name for leak in twins for name in (leak.one, leak.other)]
+    out = np.isin(pictures.ids, named) & (pictures.parts == "validation")
+    told = f"{int(out.sum())} validation images are a training image once more and were left out." if twins else ""
+    counts = {part: int((pictures.parts[~out] == part).sum()) for part in audit.counts}
+    rest = tuple(leak for leak in audit.leaks if leak not in twins)
+    audit = replace(audit, leaks=rest, counts=counts, notes=(*audit.notes, *([told] if told else [])))
+    audit.demand()
+    return pictures.where(~out), audit
 
 
 def _id(row: dict[str, str]) -> str:

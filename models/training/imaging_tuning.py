@@ -25,7 +25,8 @@ class Recipe:
     """``copies``: how many augmented copies of each image are made; each epoch sees the next. What the frozen blocks
     make of them is kept (float16), so that most epochs do not pay for those blocks. ``mix``: share of images that are
     blended with another there (both answers count). ``average``: how much of the running average stays at each step.
-    The rate rises over ``warm`` of the steps and then falls along a cosine."""
+    ``blind``: share of cases whose sex is not told. The rate rises over ``warm`` of the steps, then falls as a cosine.
+    """
 
     epochs: int
     rate: float
@@ -34,6 +35,7 @@ class Recipe:
     batch: int = 32
     decay: float = 0.05
     mix: float = 0.0
+    blind: float = 0.0
     average: float = 0.99
     warm: float = 0.08
     head_steps: int = 400
@@ -41,19 +43,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Images (n, side, side) uint8 or float32, what is to be told (n, outputs) and the sex (n,) where it is wanted."""
+    """Images (n, side, side) in [0, 1], what is to be told (n, outputs), and where the sex is wanted -1 (female), 1
+    (male) or 0 (unknown) (n,)."""
 
-    images: NDArray[Any]
+    images: Floats
     truth: Floats
     sex: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.images)
-
-
-def as_grey(images: NDArray[Any]) -> Floats:
-    """float32 in [0, 1]; bytes are 255ths."""
-    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)
 
 
 def tuned(
@@ -72,8 +70,9 @@ def tuned(
         if epoch < recipe.copies:
             kept.append(tuning.seen(lesson.images))
         seen = kept[epoch % recipe.copies]
+        shown = np.where(chance.random(len(lesson)) < recipe.blind, np.float32(0), sex)
         order = chance.permutation(len(lesson))[: steps * recipe.batch].reshape(steps, recipe.batch)
-        lost = [float(tuning.step(*(tf.constant(of[rows]) for of in (seen, lesson.truth, sex)))) for rows in order]
+        lost = [float(tuning.step(*(tf.constant(of[rows]) for of in (seen, lesson.truth, shown)))) for rows in order]
         now = [np.asarray(v) for v in tuning.variables]
         _assign(tuning.variables, tuning.averages)
         after(epoch + 1, float(np.mean(lost)))
@@ -84,7 +83,7 @@ def tuned(
 class _Tuning:
     def __init__(self, model: Any, recipe: Recipe, loss: Loss, seed: int, steps: int) -> None:
         self._recipe, self._loss, self._steps = recipe, loss, steps
-        seen, images, *sex = (model.get_layer("seen").output, *model.inputs)
+        seen, images, sex = model.get_layer("seen").output, model.inputs[0], model.inputs[1:]
         self._trunk, self._rest = keras.Model(images, seen), keras.Model([seen, *sex], model.output)
         self._wants_sex = bool(sex)
         self.variables = model.trainable_variables
@@ -102,13 +101,13 @@ class _Tuning:
         rate = self._recipe.rate
         return keras.optimizers.schedules.CosineDecay(rate / 20, rest, 0.01, warmup_target=rate, warmup_steps=warm)
 
-    def seen(self, images: NDArray[Any], batch: int = 32) -> NDArray[np.float16]:
+    def seen(self, images: Floats, batch: int = 32) -> NDArray[np.float16]:
         """What the frozen blocks make of one augmented copy of each image."""
         # each batch is as long as the others: the last one goes over its beginning again
         starts = [min(at, max(0, len(images) - batch)) for at in range(0, len(images), batch)]
         made: NDArray[np.float16] = np.empty((len(images), *self._trunk.output.shape[1:]), np.float16)
         for at in starts:
-            made[at : at + batch] = self._look(tf.constant(as_grey(images[at : at + batch])))
+            made[at : at + batch] = self._look(tf.constant(images[at : at + batch]))
         return made
 
     def _shown(self, images: Any) -> Any:
@@ -144,7 +143,6 @@ def _fit_head(model: Any, lesson: Lesson, recipe: Recipe, loss: Loss, seed: int)
     sex = None if lesson.sex is None else tf.constant(lesson.sex)
     whole, truth = tf.constant(features), tf.constant(lesson.truth)
 
-    @tf.function
     def step(rows: Any) -> None:
         with tf.GradientTape() as tape:
             x = tf.nn.dropout(tf.gather(whole, rows), 0.3)
@@ -153,16 +151,17 @@ def _fit_head(model: Any, lesson: Lesson, recipe: Recipe, loss: Loss, seed: int)
         optimizer.apply_gradients(zip(tape.gradient(lost, head.weights), head.weights, strict=True))
 
     chance = np.random.default_rng([seed, 5])
+    fast = tf.function(step)
     for _ in range(recipe.head_steps):
-        step(tf.constant(chance.integers(len(lesson), size=min(128, len(lesson)))))
+        fast(tf.constant(chance.integers(len(lesson), size=min(128, len(lesson)))))
 
 
-def predicted(model: Any, images: NDArray[Any], sex: Floats | None = None, batch: int = 32) -> Floats:
+def predicted(model: Any, images: Floats, sex: Floats | None = None, batch: int = 32) -> Floats:
     """What a model says of images, of any length."""
     ask = tf.function(lambda *given: model(list(given) if len(given) > 1 else given[0], training=False))
     parts = []
     for at in range(0, len(images), batch):
-        given = [tf.constant(as_grey(images[at : at + batch]))]
+        given = [tf.constant(images[at : at + batch])]
         given += [] if sex is None else [tf.constant(sex[at : at + batch])]
         parts.append(np.asarray(ask(*given), np.float32))
     return np.concatenate(parts)

@@ -29,7 +29,7 @@ def reliability(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
 
     Both axes are logarithmic where most probabilities are small.
     """
-    figure, axes = _page(title, "probability told", "share that came true")
+    figure, axes = page(title, "probability told", "share that came true")
     told_all = np.concatenate([np.asarray(told, np.float64) for _, told in cases.values()])
     small = float(np.median(told_all)) < 0.1
     seen: list[float] = []
@@ -47,14 +47,14 @@ def reliability(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) ->
         axes.set(xscale="log", yscale="log")
     axes.set(xlim=ends, ylim=ends)
     axes.legend(frameon=False, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def finding(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> bytes:
     """ROC and precision-recall side by side: name -> (truth, score). The grey lines are chance."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    figure, axes = _page(title, "1 - specificity", "sensitivity", columns=2)
+    figure, axes = page(title, "1 - specificity", "sensitivity", columns=2)
     left, right = axes
     for at, (name, (truth, score)) in enumerate(cases.items()):
         true = np.asarray(truth, bool)
@@ -68,7 +68,7 @@ def finding(cases: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> byt
     right.set(xlabel="sensitivity", ylabel="precision (PPV)", xlim=(0, 1), ylim=(0, 1.02))
     left.set(xlim=(0, 1), ylim=(0, 1.02))
     left.legend(frameon=False, loc="lower right", fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def lines(
@@ -79,7 +79,7 @@ def lines(
     zero: str | None = None,
 ) -> bytes:
     """Figures along something (hours ahead, alarms a day), each with its interval; ``zero`` names the line at 0."""
-    figure, axes = _page(title, x, y)
+    figure, axes = page(title, x, y)
     stagger = _stagger(series)
     for at, (name, points) in enumerate(series.items()):
         if not points:
@@ -111,14 +111,14 @@ def lines(
             fontsize=8,
         )
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def bars(
     groups: Mapping[str, Mapping[str, Interval]], title: str, y: str, floor: Mapping[str, float] | None = None
 ) -> bytes:
     """Groups of bars with intervals: group -> name -> figure. ``floor``: what each group was to reach, as a tick."""
-    figure, axes = _page(title, "", y)
+    figure, axes = page(title, "", y)
     names = list(dict.fromkeys(name for found in groups.values() for name in found))
     width = 0.8 / max(len(names), 1)
     for at, name in enumerate(names):
@@ -143,14 +143,14 @@ def bars(
             )
     axes.set_xticks(range(len(groups)), list(groups))
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _png(figure)
+    return png(figure)
 
 
 def fan(
     past: ArrayLike, quantiles: Mapping[float, ArrayLike], ahead: ArrayLike, truth: ArrayLike, title: str, y: str
 ) -> bytes:
     """One forecast: hours up to now, the quantiles at the hours ahead, and what came."""
-    figure, axes = _page(title, "hours from now", y)
+    figure, axes = page(title, "hours from now", y)
     before = np.asarray(past, np.float64)
     x = np.arange(-len(before) + 1, 1)
     axes.plot(x, before, "o-", color="black", markersize=3, linewidth=1, label="read")
@@ -171,10 +171,11 @@ def fan(
     axes.plot(at, np.asarray(truth), "x", color=INKS[1], label="came")
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
-def _page(title: str, x: str, y: str, columns: int = 1) -> tuple[Figure, Any]:
+def page(title: str, x: str, y: str, columns: int = 1) -> tuple[Figure, Any]:
+    """An empty figure with its axes (several side by side for ``columns``) and our foot line."""
     from matplotlib.figure import Figure as Page
 
     figure = Page(figsize=(6.4 if columns == 1 else 9.6, 4.2), dpi=110, layout="constrained")
@@ -197,7 +198,8 @@ def _stagger(series: Mapping[str, Sequence[tuple[float, Interval]]]) -> float:
     return float(steps.min()) * 0.06 if len(steps) else 0.0
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The bytes of a figure."""
     page = io.BytesIO()
     figure.savefig(page, format="png", metadata={"Software": None})
     return page.getvalue()

@@ -6,7 +6,6 @@ import io
 import pickle
 import struct
 from collections import OrderedDict
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from models.imaging.backbone import FILE, NAME, SIZE, WIDTH, Backbone, shipped
 from models.registry import Bundle, Registry
 from models.training import backbone
 from models.training.tensors import MAGIC, tensors
+from tests.unit.models.training.small import random_weights
 
 
 def legacy(arrays: dict[str, NDArray[np.float32]], evil: bytes = b"") -> bytes:
@@ -71,29 +71,6 @@ def test_a_cut_file_is_refused() -> None:
     for end in (0, 30, len(whole) - 4):
         with pytest.raises(Poison, match="bad_tensors"):
             tensors(io.BytesIO(whole[:end]))
-
-
-def random_weights() -> dict[str, NDArray[Any]]:
-    """Weights of the right shapes with nothing learned."""
-    rng = np.random.default_rng(3)
-    made: dict[str, NDArray[Any]] = {}
-
-    def layer(name: str, norm: str, shape: tuple[int, ...]) -> None:
-        made[f"{name}.weight"] = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape).astype(np.float32)
-        for part, value in (("weight", 1), ("bias", 0.1), ("running_mean", 0), ("running_var", 1)):
-            made[f"{norm}.{part}"] = np.full(shape[0], value, np.float32)
-
-    layer("_conv_stem", "_bn0", (32, 3, 3, 3))
-    before = 32
-    for number, stage, _, _ in backbone.blocks():
-        name, inner = f"_blocks.{number}", before * stage.expand
-        if stage.expand > 1:
-            layer(f"{name}._expand_conv", f"{name}._bn0", (inner, before, 1, 1))
-        layer(f"{name}._depthwise_conv", f"{name}._bn1", (inner, 1, stage.kernel, stage.kernel))
-        layer(f"{name}._project_conv", f"{name}._bn2", (stage.out, inner, 1, 1))
-        before = stage.out
-    layer("_conv_head", "_bn1", (WIDTH, before, 1, 1))
-    return made
 
 
 def test_the_graph_has_the_network_s_blocks_and_half_precision_changes_little() -> None:

@@ -1,0 +1,254 @@
+"""Image models small enough to be made here: Keras against the graph, heat maps against gradients, calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.imaging.settings import ImageSettings
+from models.training import imaging_calibration as chosen
+from models.training.imaging_asking import Asked
+from models.training.imaging_export import exported
+from models.training.imaging_maps import faithfulness, heat
+from models.training.imaging_robustness import AS_IT_IS, SHOCKS, shocked, suite
+from models.training.intervals import mean
+from tests.unit.models.training.small import random_weights
+
+SIDE = 32
+SEED = 20260102
+CLASSES = ImageSettings(kind="classes", size=SIDE, body_part="brain", labels=("a", "b", "c"), positive=("a",))
+MEASURE = ImageSettings(kind="measure", size=SIDE, body_part="hand", unit="months", wants_sex=True)
+
+
+def made(settings: ImageSettings, seed: int = 3) -> Any:
+    """A Keras network with a head that says something."""
+    from models.training.imaging_network import network
+
+    outputs = len(settings.labels) or 1
+    model = network(random_weights(seed), SIDE, outputs, wants_sex=settings.wants_sex)
+    rng = np.random.default_rng(seed)
+    for variable in model.get_layer("told").weights:
+        variable.assign(rng.normal(0, 1, variable.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.float32]:
+    return np.random.default_rng(5).random((3, SIDE, SIDE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def classes() -> Any:
+    return made(CLASSES)
+
+
+def test_the_graph_says_what_keras_says_of_the_image_and_its_mirror_image(
+    classes: Any, images: NDArray[np.float32]
+) -> None:
+    from models.training.imaging_network import read
+    from models.training.imaging_tuning import predicted
+
+    straight, mirror = predicted(classes, images), predicted(classes, images[:, :, ::-1])
+    assert np.abs(straight - mirror).max() > 1e-3
+    asked = Asked(exported([read(classes)], CLASSES, half=False))
+    assert np.allclose(asked.answers(images), (straight + mirror) / 2, atol=1e-4)
+    plain = Asked(exported([read(classes)], CLASSES, half=False, mirrored=False))
+    assert np.allclose(plain.answers(images), straight, atol=1e-4)
+    half = Asked(exported([read(classes)], CLASSES)).answers(images)
+    assert np.abs(half - asked.answers(images)).max() < 0.03 * np.abs(half).max()
+
+
+def test_maps_add_up_to_the_answer_without_its_bias(classes: Any, images: NDArray[np.float32]) -> None:
+    from models.training.imaging_network import read
+
+    tensors = read(classes)
+    asked = Asked(exported([tensors], CLASSES, half=False))
+    maps = asked.maps(images)
+    assert maps.shape == (3, 1, 1, 3)
+    assert np.allclose(maps.sum(axis=(1, 2)) + tensors["told.bias"], asked.answers(images), atol=1e-4)
+
+
+def test_two_networks_that_know_the_sex_answer_with_one_voice(images: NDArray[np.float32]) -> None:
+    from models.training.imaging_network import read
+    from models.training.imaging_tuning import predicted
+
+    networks = [made(MEASURE, seed) for seed in (3, 4)]
+    sex = np.asarray([0, 1, 0.5], np.float32)
+    each = [predicted(one, side, 2 * sex - 1)[:, 0] for one in networks for side in (images, images[:, :, ::-1])]
+    tensors = [read(one) for one in networks]
+    asked = Asked(exported(tensors, MEASURE, half=False))
+    value = asked.answers(images, sex)
+    assert np.allclose(value, np.mean(each, axis=0), atol=1e-4)
+    signed = 2 * sex - 1
+    bias = np.mean([one["told.bias"] + signed * one["told.bias_by_sex"] for one in tensors], axis=0)
+    assert np.allclose(asked.maps(images, sex).sum(axis=(1, 2, 3)) + bias, value, atol=1e-4)
+    assert np.allclose(asked.answers(images), asked.answers(images, np.full(3, 0.5, np.float32)))
+
+
+def test_maps_are_grad_cam_of_the_last_convolution_exactly(classes: Any, images: NDArray[np.float32]) -> None:
+    import keras
+    import tensorflow as tf
+
+    from models.training.imaging_network import read
+
+    to_last = keras.Model(classes.inputs, classes.get_layer("last").output)
+    rest = keras.Model(to_last.output, classes.output)
+    last = to_last(images, training=False)
+    maps = Asked(exported([read(classes)], CLASSES, half=False, mirrored=False)).maps(images)
+    for label in range(3):
+        with tf.GradientTape() as tape:
+            tape.watch(last)
+            logit = rest(last, training=False)[:, label]
+        # Grad-CAM: channels weighed by the mean over places of the gradient, what is below 0 cut off
+        weights = np.asarray(tape.gradient(logit, last)).mean(axis=(1, 2), keepdims=True)
+        grad_cam = np.maximum((np.asarray(last) * weights).sum(axis=-1), 0)
+        assert np.allclose(np.maximum(maps[..., label], 0), grad_cam, atol=1e-4)
+
+
+def test_maps_of_randomised_weights_are_other_maps(classes: Any, images: NDArray[np.float32]) -> None:
+    from models.training.imaging_network import read
+
+    tensors = read(classes)
+    learned = Asked(exported([tensors], CLASSES)).maps(images)
+    for prefix in ("told.kernel", "_conv_head", "_blocks.15"):
+        chance = np.random.default_rng(9)
+        other = {
+            name: chance.permuted(values.ravel()).reshape(values.shape) if name.startswith(prefix) else values
+            for name, values in tensors.items()
+        }
+        maps = Asked(exported([other], CLASSES)).maps(images)
+        assert np.corrcoef(maps.ravel(), learned.ravel())[0, 1] < 0.9, prefix
+
+
+def test_tuning_learns_and_gives_the_same_weights_again(images: NDArray[np.float32]) -> None:
+    import tensorflow as tf
+
+    from models.training.imaging_network import network, read
+    from models.training.imaging_tuning import Lesson, Recipe, predicted, tuned
+
+    chance = np.random.default_rng(1)
+    label = chance.integers(0, 2, 48)
+    shown = (chance.random((48, SIDE, SIDE)) * 0.4 + 0.5 * label[:, None, None]).astype(np.float32)
+    found = []
+    losses: list[float] = []
+    for _ in range(2):
+        model = network(random_weights(), SIDE, 2)
+        start = read(model)
+        tuned(
+            model,
+            Lesson(shown, np.eye(2, dtype=np.float32)[label]),
+            Recipe(epochs=2, rate=1e-3, batch=16, copies=1, mix=0.5, head_steps=60, average=0.5),
+            lambda true, said: tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(true, said)),
+            SEED,
+            lambda epoch, lost: losses.append(lost),
+        )
+        found.append(read(model))
+        assert (predicted(model, shown).argmax(axis=1) == label).mean() > 0.9
+    assert len(losses) == 4
+    assert all(np.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+    still = [name for name in start if np.array_equal(start[name], found[0][name])]
+    assert "_conv_stem.weight" in still
+    assert "_blocks.4._project_conv.weight" in still
+    assert "_blocks.5._project_conv.weight" not in still
+
+
+def test_augmented_images_are_other_images_of_the_same_kind_and_judged_ones_stay(images: NDArray[np.float32]) -> None:
+    from models.training.imaging_augment import Augment, Exposed, Moved
+
+    for layer in (Moved(Augment(), SEED), Exposed(Augment(), SEED)):
+        assert np.array_equal(np.asarray(layer(images)), images)
+        shown = np.asarray(layer(images, training=True))
+        assert shown.shape == images.shape
+        assert np.abs(shown - images).mean() > 0.01
+        assert shown.min() >= 0
+        assert shown.max() <= 1
+
+
+def test_a_moved_image_without_reach_is_the_image_or_its_mirror_image(images: NDArray[np.float32]) -> None:
+    from models.training.imaging_augment import Augment, Moved
+
+    still = Augment(turn=0, shift=0, zoom=0, stretch=0, flips=False)
+    assert np.allclose(np.asarray(Moved(still, SEED)(images, training=True)), images, atol=1e-4)
+    many = np.repeat(images[:1], 16, axis=0)
+    flipped = np.asarray(Moved(Augment(turn=0, shift=0, zoom=0, stretch=0), SEED)(many, training=True))
+    as_is = [np.allclose(one, images[0], atol=1e-3) for one in flipped]
+    mirrored = [np.allclose(one, images[0, :, ::-1], atol=1e-3) for one in flipped]
+    assert all(a != b for a, b in zip(as_is, mirrored, strict=True))
+    assert 0 < sum(mirrored) < 16
+
+
+def test_the_temperature_that_was_there_is_found() -> None:
+    chance = np.random.default_rng(2)
+    logits = chance.normal(0, 2, (20_000, 4))
+    truth = np.array([chance.choice(4, p=p) for p in chosen.softmax(logits, 2.5)])
+    assert chosen.temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_threshold_is_a_half_unless_a_lower_one_parts_them_better() -> None:
+    truth = np.array([False, False, False, True, True, True])
+    assert chosen.threshold(truth, np.array([0.01, 0.05, 0.1, 0.7, 0.9, 0.99])) == 0.5
+    assert chosen.threshold(truth, np.array([0.01, 0.05, 0.6, 0.7, 0.9, 0.99])) == 0.5
+    assert chosen.threshold(truth, np.array([0.01, 0.05, 0.1, 0.2, 0.9, 0.99])) == pytest.approx(0.15)
+
+
+def test_labels_are_told_from_where_on_they_are_right_but_enough_of_them() -> None:
+    confidence = np.linspace(0.5, 1, 101)
+    assert chosen.unsure_below(np.ones(101, bool), confidence) == 0
+    assert chosen.unsure_below(confidence > 0.52, confidence) == pytest.approx(0.52, abs=0.01)
+    assert chosen.unsure_below(np.zeros(101, bool), confidence) == pytest.approx(0.55)
+
+
+def test_a_conformal_band_holds_nine_in_ten_of_new_cases() -> None:
+    chance = np.random.default_rng(4)
+    held = [np.mean(np.abs(chance.normal(0, 5, 500)) <= chosen.half_width(chance.normal(0, 5, 99))) for _ in range(100)]
+    assert np.mean(held) == pytest.approx(0.9, abs=0.02)
+    assert chosen.half_width(np.array([1.0, -7.0])) == 7
+
+
+def test_shocks_change_images_and_leave_what_they_are(images: NDArray[np.float32]) -> None:
+    for name in SHOCKS:
+        changed = shocked(name, images, SEED)
+        assert changed.shape == images.shape
+        assert changed.dtype == np.float32
+        assert changed.min() >= 0
+        assert changed.max() <= 1
+        assert np.array_equal(changed, images) == (name == AS_IT_IS), name
+        assert np.array_equal(changed, shocked(name, images, SEED))
+
+
+def test_the_suite_tells_what_each_shock_did(images: NDArray[np.float32]) -> None:
+    heard: list[tuple[int, int]] = []
+    groups = [str(i) for i in range(len(images))]
+    table, found = suite(
+        images,
+        lambda changed: {"brightness": mean(changed.mean(axis=(1, 2)), groups), "nothing": None},
+        SEED,
+        lambda done, whole: heard.append((done, whole)),
+    )
+    assert [row[0] for row in table.rows] == list(SHOCKS)
+    assert table.columns == ("image", "brightness")
+    assert heard[-1] == (len(SHOCKS), len(SHOCKS))
+    assert found["brighter by 0.15"]["brightness"].value > found[AS_IT_IS]["brightness"].value
+
+
+def test_a_map_of_what_an_answer_rests_on_deletes_fast_and_inserts_fast() -> None:
+    chance = np.random.default_rng(8)
+    shown = (chance.random((6, SIDE, SIDE)) * 0.3).astype(np.float32)
+    maps = np.zeros((6, 4, 4), np.float32)
+    corners = [(0, 0), (0, 3), (3, 0), (3, 3), (0, 0), (3, 3)]
+    for i, (row, column) in enumerate(corners):
+        shown[i, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = chance.random((16, 16)) * 0.5 + 0.5
+        maps[i, row, column] = 1
+
+    def left(changed: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        now = [changed[k, 16 * r : 16 * r + 16, 16 * c : 16 * c + 16].std() for k, (r, c) in enumerate(corners)]
+        return np.asarray(now) / 0.15
+
+    table, found = faithfulness(shown, maps, left, np.array([str(i) for i in range(6)]), SEED)
+    by_order = {row[0]: row for row in table.rows}
+    assert found["deletion"].value < 0.6 * float(str(by_order["at random"][1]).split()[0])
+    assert found["insertion"].value > float(str(by_order["from the middle"][2]).split()[0])
+    assert heat(-maps, SIDE).max() == 0
