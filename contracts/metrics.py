@@ -141,9 +141,14 @@ IMAGE_RESULTS_WRITTEN = Metric(
 )
 IMAGE_RETRIES = Metric("ward_image_retries_total", "counter", "jobs tried again", ("reason",))
 RETURNS = Metric(
-    "ward_returns_total", "counter", "DICOM results made: stored, sent, failed (tried again later)", ("kind", "outcome")
+    "ward_returns_total",
+    "counter",
+    "DICOM results made: stored, sent, failed (tried again later), refused (by whom they were sent to)",
+    ("kind", "outcome"),
 )
-RETURNS_WAITING = Metric("ward_returns_waiting", "gauge", "DICOM results in the spool that nobody has taken yet")
+RETURNS_WAITING = Metric(
+    "ward_returns_waiting", "gauge", "results in the log that were not yet made into DICOM, or not taken"
+)
 
 METRICS: Final = (
     READINGS,
