@@ -13,6 +13,7 @@ DISCLAIMER: Final = "Research software, not a medical device. Nothing on this pa
 HEAT_NOTE: Final = "Heat shows what moved the model most. It is not proof, and not an outline of a finding."
 MARGIN: Final = 15.0
 WIDTH: Final = 180.0
+LABELS: Final = {"notumor": "No tumour", "pituitary": "Pituitary tumour"}
 HEAT_SHOWN: Final = 0.7
 INK, SOFT, PALE = (16, 22, 29), (70, 84, 95), (228, 233, 239)
 
@@ -122,12 +123,14 @@ class _Page:
         if not result.get("probabilities"):
             return
         self.title("Calibrated probabilities")
+        threshold, summed = result.get("threshold"), case.get("finding_probability")
         for label, share in result["probabilities"].items():
-            self._bar(words(label), share, None)
-        if case.get("finding_probability") is not None:
-            self._bar("any finding", case["finding_probability"], result.get("threshold"))
-        if result.get("threshold") is not None:
-            self.line(f"A finding from {percent(result['threshold'])} on (marked).", 9, soft=True)
+            alone = summed is None and label == result.get("label")
+            self._bar(words(label), share, threshold if alone else None)
+        if summed is not None:
+            self._bar("Any finding", summed, threshold)
+        if threshold is not None:
+            self.line(f"Told as a finding from {percent(threshold)} on, where the mark stands.", 9, soft=True)
 
     def _bar(self, name: str, share: float, threshold: float | None) -> None:
         pdf, left, wide = self.pdf, MARGIN + 42, 110.0
@@ -183,7 +186,7 @@ def said(result: Mapping[str, Any]) -> str:
 
 def words(name: str) -> str:
     """A stable name as it is written: brain_tumour is Brain tumour."""
-    return name.replace("_", " ").capitalize()
+    return LABELS.get(name) or name.replace("_", " ").capitalize()
 
 
 def percent(share: float) -> str:

@@ -42,7 +42,7 @@ class Cases:
         positive = settings.positive if settings is not None else ()
         shares = result.probabilities or {}
         return {
-            "result": msgspec.to_builtins(result),
+            "result": msgspec.structs.asdict(result),
             "finding": None if finding is None else msgspec.json.decode(finding.data),
             "verdict": None if said is None else msgspec.to_builtins(feedback_shown(said)),
             "labels": list(labels_of(result)),

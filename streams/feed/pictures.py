@@ -6,34 +6,31 @@ import asyncio
 import re
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from contracts.errors import Misconfigured, Poison, Transient
 from contracts.settings import Settings
+from streams.hdfs_files import Files, path_of
 
 MOST_BYTES: Final = 8 << 20
 MOST_REMEMBERED: Final = 32 << 20
-TIMEOUT_S: Final = (2.0, 6.0)
-"""To connect, and between two pieces of an answer."""
 READ_LIMIT_S: Final = 10.0
 READERS: Final = 3
 PNG: Final = b"\x89PNG\r\n\x1a\n"
-_URI: Final = re.compile(
-    r"hdfs://(?:[A-Za-z0-9.-]+(?::[0-9]{1,5})?)?(/images(?:/[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*){1,12}\.png)"
-)
-_LONGEST_URI: Final = 1024
+_PICTURE: Final = re.compile(r"/images(?:/[A-Za-z0-9_=@+-][A-Za-z0-9._=@+-]*){1,12}\.png")
+_LONGEST: Final = 1024
 
 
-def path_of(uri: str) -> str:
+def picture_path(uri: str) -> str:
     """The path on HDFS that an address of a picture names. Raises Poison for any other place than below /images.
 
-    >>> path_of("hdfs:///images/p-01/2026-01-02/1.2/3.dcm.heat.png")
+    >>> picture_path("hdfs:///images/p-01/2026-01-02/1.2/3.dcm.heat.png")
     '/images/p-01/2026-01-02/1.2/3.dcm.heat.png'
     """
-    found = _URI.fullmatch(uri) if len(uri) <= _LONGEST_URI else None
-    if found is None:
+    path = path_of(uri) if len(uri) <= _LONGEST else ""
+    if not _PICTURE.fullmatch(path):
         raise Poison("bad_uri", "a picture is a PNG file below /images on HDFS", "uri")
-    return found[1]
+    return path
 
 
 class Pictures:
@@ -51,7 +48,7 @@ class Pictures:
         Raises FileNotFoundError; Poison for an address outside /images and for what is no PNG or too large;
         Misconfigured when no HDFS is named; Transient when it does not answer.
         """
-        path = path_of(uri)
+        path = picture_path(uri)
         if (kept := self._remembered.get(path)) is not None:
             self._remembered.move_to_end(path)
             return kept, True
@@ -79,22 +76,7 @@ class Pictures:
 
 
 def _read(url: str, user: str, path: str) -> bytes:
-    import hdfs
-    import requests
-
-    try:
-        client: Any = hdfs.InsecureClient(url, user=user, timeout=TIMEOUT_S)
-        with client.read(path, length=MOST_BYTES + 1) as stream:
-            content: bytes = stream.read()
-    except hdfs.HdfsError as wrong:
-        said = str(wrong).strip().splitlines()[0]
-        if "does not exist" in said or "not found" in said or "FileNotFound" in said:
-            raise FileNotFoundError(path) from wrong
-        raise Transient(f"HDFS refused the picture: {said}") from wrong
-    except requests.RequestException as away:
-        raise Transient(f"HDFS at {url} does not answer") from away
-    if len(content) > MOST_BYTES:
-        raise Poison("too_large", f"the picture has more than {MOST_BYTES} bytes", path)
+    content = Files(url, user).read(path, MOST_BYTES)
     if not content.startswith(PNG):
         raise Poison("not_png", "the file is no PNG", path)
     return content

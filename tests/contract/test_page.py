@@ -10,7 +10,10 @@ import pytest
 
 from contracts.clinical.codes import VITALS
 from contracts.records import AlarmEvent, AlarmState, Category, FindingState, Priority, Quality, Tag, Verdict, Vital
-from producers.intake_reasons import REASONS
+from models.imaging.classifier import ABSTAINS, UNSURE
+from models.imaging.gate import REASONS as GATE
+from producers.intake_reasons import REASONS as INTAKE
+from streams.image_reading import NO_MODEL
 
 STATIC = Path(__file__).parents[2] / "streams" / "feed" / "static"
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
@@ -46,7 +49,7 @@ def test_every_word_of_the_records_has_a_sentence() -> None:
         + [f"quality.{one.value}" for one in (Quality.HELD, Quality.INTERPOLATED)]
         + [f"finding.{one.value}" for one in FindingState]
         + [f"verdict.{one.value}" for one in Verdict]
-        + [f"reason.{one}" for one in REASONS]
+        + [f"reason.{one}" for one in (*INTAKE, *GATE, ABSTAINS, UNSURE, NO_MODEL)]
     )
     assert [key for key in told if key not in CATALOGUE] == []
 

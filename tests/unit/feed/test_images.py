@@ -14,7 +14,7 @@ from contracts.pseudonyms import Pseudonyms
 from contracts.records import FindingState, Verdict
 from streams.feed import case_pdf, uploads
 from streams.feed.audit import AuditLog, Entry
-from streams.feed.pictures import path_of
+from streams.feed.pictures import picture_path
 from streams.feed.replies import ApiError
 from streams.feed.telling import access_of
 from tests.unit.feed.image_records import feedback, finding, refusal, result
@@ -156,12 +156,12 @@ async def test_with_hdfs_away_a_picture_is_missed_and_the_numbers_stand(tmp_path
 )
 def test_a_picture_lies_below_images_and_nowhere_else(uri: str) -> None:
     with pytest.raises(Poison):
-        path_of(uri)
+        picture_path(uri)
 
 
 def test_a_picture_is_found_with_and_without_the_name_of_the_namenode() -> None:
     path = "/images/p-01/2026-01-02/2.25.1/2.25.2.dcm.brain_tumour.heat.png"
-    assert path_of(f"hdfs://{path}") == path_of(f"hdfs://127.0.0.1:8020{path}") == path
+    assert picture_path(f"hdfs://{path}") == picture_path(f"hdfs://127.0.0.1:8020{path}") == path
 
 
 @pytest.mark.parametrize(
