@@ -14,6 +14,7 @@ from infra.launch.probes import http_answers
 from infra.site import LOOPBACK
 from infra.stack import Stack
 from models.imaging import keyfile
+from models.imaging.rules import load_rules
 from models.registry import Registry, own_folder
 
 PATIENCE_S: Final = 2.0
@@ -51,11 +52,22 @@ def identities(stack: Stack) -> Iterator[Finding]:
 
 
 def weights(stack: Stack) -> Iterator[Finding]:
-    """Models that are not as they were made."""
+    """Models that are not as they were made, and those that images are sent to though there are none."""
     if (settings := _settings(stack)) is None:
         return
     registry = Registry(own_folder(settings))
-    for name, version in registry.champions().items():
+    champions = registry.champions()
+    try:
+        asked = {model for rule in load_rules(settings.image_rules).rule for model in rule.models}
+    except Misconfigured as wrong:
+        yield Finding("weights", str(wrong), "ward image route FILE tells what the rules make of an image")
+        return
+    for name in sorted(asked - champions.keys()):
+        fault = f"the rules send images to {name}, which has no champion: each of them is refused"
+        yield Finding(
+            "weights", fault, f"ward model train {name}, then ward model promote; or leave it out of the rules"
+        )
+    for name, version in champions.items():
         try:
             registry.load(name, version)
         except (Misconfigured, Poison) as wrong:

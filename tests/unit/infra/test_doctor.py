@@ -147,12 +147,26 @@ def test_a_key_of_pseudonyms_that_others_may_read_is_named(stack: Stack) -> None
 
 
 def test_a_model_that_is_not_as_it_was_made_is_named(stack: Stack) -> None:
-    assert faults(stack, "weights") == []
+    before = faults(stack, "weights")
     registry = Registry(stack.state / "models")
     version = registry.add("knee_x", {"model.onnx": b"weights"}, code="x", seed=1, data=[])
     registry.promote("knee_x", version, "test", "a test")
-    assert faults(stack, "weights") == []
+    assert faults(stack, "weights") == before
     (registry.folder("knee_x", version) / "model.onnx").write_bytes(b"others")
-    (found,) = faults(stack, "weights")
+    (found,) = [finding for finding in faults(stack, "weights") if finding not in before]
     assert found.fault.startswith("knee_x: ")
     assert "rollback knee_x" in found.fix
+
+
+def test_a_model_that_the_rules_ask_and_nobody_has_is_named(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = 1\nname = "own"\n[[rule]]\nname = "all"\nmodels = ["nobodys_model"]\n')
+    monkeypatch.setenv("WARD_IMAGE_RULES", str(rules))
+    (found,) = faults(stack, "weights")
+    assert "nobodys_model" in found.fault
+    assert "ward model train nobodys_model" in found.fix
+    rules.write_text("version = 2\n")
+    (found,) = faults(stack, "weights")
+    assert str(rules) in found.fault
