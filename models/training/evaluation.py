@@ -30,6 +30,9 @@ BASELINES: Final = (
     "zscore",
     "forest",
     "river",
+    "majority",
+    "whole",
+    "table",
 )
 """Last words of a metric's name that mean a rival on the same cases."""
 
