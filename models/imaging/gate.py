@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -42,7 +42,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     An image is blank below ``least_range`` (1st to 99th percentile, of [0, 1]), of low contrast below ``low_range``;
     too small below ``least_side`` pixels. ``oddest`` is the distance to the ``neighbours``-th nearest known image that
-    is still no reason to refuse.
+    is still no reason to refuse, ``other_from`` the probability of ``other`` that is one.
     """
 
     seen: tuple[str, ...]
@@ -52,6 +52,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     low_range: float
     neighbours: int
     oddest: float
+    other_from: float
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,19 @@ class Gate:
         return shares, distances(place, arrays["bank"], self.settings.neighbours) / self.settings.oddest
 
     def _scope(self, shares: NDArray[np.float64], odd: float, wanted: str | None) -> Scope:
-        best = int(shares.argmax())
+        known = [at for at, word in enumerate(self.settings.seen) if word != OTHER]
+        best = max(known, key=lambda at: shares[at])
         word, share = self.settings.seen[best], round(float(shares[best]), DIGITS)
-        known = [name for name in self.settings.seen if name != OTHER]
-        told = Scope(None if word == OTHER else word, share, round(odd, DIGITS))
-        if word == OTHER or odd > 1.0:
-            how = "turned, inverted or of something else" if word == OTHER else f"{odd:.2f} times as odd as is let in"
-            said = f"it is like no upright image of {', '.join(known[:-1])} or {known[-1]} that is known ({how})"
-            return _refused(told, "out_of_scope", said)
+        other = 1.0 - float(shares[known].sum())
+        told = Scope(word, share, round(odd, DIGITS))
+        if odd > 1.0 or other >= self.settings.other_from:
+            names = [self.settings.seen[at] for at in known]
+            how = f"{odd:.2f} times as odd as is let in" if odd > 1.0 else "inverted, turned or of something else"
+            said = f"it is like no image of a {', '.join(names[:-1])} or {names[-1]} that is known: {how}"
+            return replace(told, body_part=None, probability=None, refusal="out_of_scope", detail=said)
         if wanted is not None and word != wanted:
-            return _refused(told, "wrong_body_part", f"it shows a {word} ({share:.2f}); the model reads a {wanted}")
+            said = f"it shows a {word} ({share:.2f}); the model reads a {wanted}"
+            return replace(told, refusal="wrong_body_part", detail=said)
         return told
 
 
@@ -169,7 +173,7 @@ class Gates(Champions):
 def placed(
     features: NDArray[np.float32], centre: NDArray[Any], axes: NDArray[Any], spread: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """Features in the whitened subspace, on the unit sphere."""
+    """Features in the subspace, on the unit sphere."""
     flat = (features.astype(np.float64) - centre) @ axes.T / spread
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9))
 
@@ -178,10 +182,6 @@ def distances(place: NDArray[np.float64], bank: NDArray[Any], neighbours: int) -
     """Of each place the distance (1 - cosine) to its ``neighbours``-th nearest in the bank."""
     far = 1.0 - place @ bank.astype(np.float64).T
     return np.asarray(np.partition(far, neighbours - 1, axis=1)[:, neighbours - 1])
-
-
-def _refused(told: Scope, reason: str, said: str) -> Scope:
-    return Scope(told.body_part, told.probability, told.odd, reason, said)
 
 
 def _settings(bundle: Bundle) -> ScopeSettings:
