@@ -164,7 +164,7 @@ STEPS: Final[tuple[Step, ...]] = (
         "streams.imaging",
         "which model reads which image; when a study is complete; what stands on the radiologist's list",
         reads=(IMAGE_ARRIVALS, IMAGE_RESULTS, IMAGE_FEEDBACK, SCORES),
-        writes=(IMAGE_JOBS, IMAGE_STUDIES, IMAGE_FINDINGS, DEAD_LETTERS),
+        writes=(IMAGE_JOBS, IMAGE_RESULTS, IMAGE_STUDIES, IMAGE_FINDINGS, DEAD_LETTERS),
     ),
     Step(
         "streams.image_worker",

@@ -61,7 +61,7 @@ def build_app(settings: Settings, halt: Callable[[str], None] | None = None) -> 
 
 def build_worker(settings: Settings, halt: Callable[[str], None] | None = None, core: Core | None = None) -> Worker:
     """The app and its parts; ``halt`` is called with a reason when the worker must not go on (default: crash)."""
-    app = _app(settings)
+    app = faust_app(settings, settings.worker_group, settings.worker_metrics_port)
 
     def crash(reason: str) -> None:
         log.critical("worker stops", reason=reason)
@@ -77,8 +77,8 @@ def build_worker(settings: Settings, halt: Callable[[str], None] | None = None, 
     vitals = VitalsShell(core, outbox, snapshots, reader, metrics, stop, settings.poison_limit, models, backfill)
     actions = ActionsShell(outbox, metrics, stop)
     clock = Clock(outbox, lambda: vitals.owned, pulse, champions=tuple if models is None else models.champions)
-    _attach(app, VITALS, "vitals", vitals.handle)
-    _attach(app, ALERT_ACTIONS, "actions", actions.handle)
+    attach(app, VITALS, "vitals", vitals.handle)
+    attach(app, ALERT_ACTIONS, "actions", actions.handle)
     _follow_assignment(app, vitals, pulse)
 
     async def tick() -> None:
@@ -116,10 +116,13 @@ def _follow_registry(app: Any, models: ModelThread) -> None:
     app.task(follow)
 
 
-def _app(settings: Settings) -> Any:
-    """Faust at least once, without its web server, tables, leader topic or topic creation."""
+def faust_app(settings: Settings, group: str, place: int) -> Any:
+    """Faust at least once, without its web server, tables, leader topic or topic creation.
+
+    ``place`` names this member of the group across restarts (its metrics port); 0 where two could share it.
+    """
     return faust.App(
-        settings.worker_group,
+        group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         autodiscover=False,
         Monitor=Quiet,
@@ -138,7 +141,9 @@ def _app(settings: Settings) -> Any:
         broker_check_crcs=True,
         consumer_max_fetch_size=FETCH_MAX,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=_member(settings),
+        # a name that outlives the process: a restarted worker takes over at once instead of waiting for the session of
+        # its dead self to end
+        consumer_group_instance_id=f"{group}-{platform.node()}-{place}" if place else None,
         stream_wait_empty=False,
         stream_buffer_maxsize=1024,
         producer_acks=-1,
@@ -149,7 +154,7 @@ def _app(settings: Settings) -> Any:
     )
 
 
-def _attach(app: Any, topic: Topic[Any], name: str, handle: Handler) -> None:
+def attach(app: Any, topic: Topic[Any], name: str, handle: Handler) -> None:
     """Bytes of a topic to a handler that never raises."""
 
     async def agent(stream: Any) -> AsyncIterable[None]:
@@ -187,11 +192,3 @@ def _follow_assignment(app: Any, vitals: VitalsShell, pulse: Pulse) -> None:
     # Faust keeps weak references to receivers unless told otherwise
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)
-
-
-def _member(settings: Settings) -> str | None:
-    """A name for this place in the group that outlives the process, so that a restarted worker takes over at once
-    instead of waiting for the session of its dead self to end; None where two workers could share it."""
-    if not settings.worker_metrics_port:
-        return None
-    return f"{settings.worker_group}-{platform.node()}-{settings.worker_metrics_port}"

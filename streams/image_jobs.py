@@ -36,6 +36,8 @@ LOOK_BACK: Final = 2_000
 """Results of a partition that are read at its assignment, to know which jobs are done."""
 LEAVE_S: Final = 8.0
 SESSION_MS: Final = 10_000
+ANY: Final = -1
+"""The partition that the key gives."""
 
 
 class ImageWorker:
@@ -151,7 +153,7 @@ class ImageWorker:
         except JobFailed as failed:
             self._set_aside(waiting.record, Poison(failed.reason, failed.detail))
             result, outcome = self._reader.given_up(job, failed), "dead"
-        self._tell(job.study, result)
+        self._tell(waiting.record.partition, result)
         self._queue.done(waiting)
         self._count(result, outcome, time.perf_counter() - began)
 
@@ -188,9 +190,10 @@ class ImageWorker:
             log.exception("a job failed", job=job.job_id, model=job.model)
             raise JobFailed("fault", f"{type(fault).__name__} while reading it") from fault
 
-    def _tell(self, study: str, result: ImageResult) -> None:
+    def _tell(self, partition: int, result: ImageResult) -> None:
+        """Into the partition of its job: both topics have as many and the study as key."""
         began = time.perf_counter()
-        self._send(IMAGE_RESULTS.name, study.encode(), codec.encode(result))
+        self._send(IMAGE_RESULTS.name, result.study.encode(), codec.encode(result), partition)
         self._metrics.step_seconds.labels("tell").observe(time.perf_counter() - began)
 
     def _set_aside(self, record: LogRecord, poison: Poison) -> None:
@@ -199,11 +202,13 @@ class ImageWorker:
         self._metrics.dead_letters.labels(poison.reason).inc()
         self._send(DEAD_LETTERS.name, record.topic.encode(), codec.encode(letter))
 
-    def _send(self, topic: str, key: bytes, value: bytes) -> None:
+    def _send(self, topic: str, key: bytes, value: bytes, partition: int = ANY) -> None:
         """Until it is acknowledged. Raises Transient when told to stop before."""
         while True:
             outcome: list[Any] = []
-            self._producer.produce(topic, value, key, on_delivery=lambda error, _, told=outcome: told.append(error))
+            self._producer.produce(
+                topic, value, key, partition, on_delivery=lambda error, _, told=outcome: told.append(error)
+            )
             while not outcome and not self._stopping.is_set():
                 self._producer.poll(POLL_S)
             if not outcome:

@@ -76,3 +76,16 @@ class LogReader:
                 raise
             self._consumer = consumer
         return self._consumer
+
+
+async def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
+    """By topic and partition, the next offset that this group has committed. Raises KafkaError."""
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    try:
+        await client.start()
+        found = await client.list_consumer_group_offsets(group)
+    finally:
+        await client.close()
+    return {(place.topic, place.partition): at.offset for place, at in found.items() if at.offset >= 0}

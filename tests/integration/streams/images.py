@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from contracts import codec
 from contracts.records import ImageJob, ImageResult, Record
-from contracts.topology import IMAGE_JOBS, IMAGE_RESULTS, Topic
+from contracts.topology import IMAGE_JOBS, IMAGE_RESULTS, Topic, partition_for
 from models.registry import Registry
 from streams import ledger
 from streams.hdfs_files import Files, path_of
@@ -120,7 +120,8 @@ def send(bootstrap: str, topic: Topic[Any], key: str, *records: Record | bytes) 
     """Put records into a topic, every acknowledgement awaited."""
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
     for record in records:
-        producer.produce(topic.name, record if isinstance(record, bytes) else codec.encode(record), key.encode())
+        value = record if isinstance(record, bytes) else codec.encode(record)
+        producer.produce(topic.name, value, key.encode(), partition_for(key, topic.partitions))
     assert producer.flush(30) == 0
 
 
