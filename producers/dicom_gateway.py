@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
@@ -84,14 +85,16 @@ def _http(settings: Settings, intake: Intake, stop: threading.Event, open_doors:
     from producers.intake_http import build
 
     host, port = settings.intake_host, settings.intake_port
+    named = urlsplit(settings.intake or "").hostname or host  # by what the others call us
     # a query may name a patient: no access log
     config = uvicorn.Config(
-        build(intake, frozenset({*LOOPBACK, host.lower()})),
+        build(intake, frozenset({*LOOPBACK, host.lower(), named.lower()})),
         host=host,
         port=port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=round(GRACE_S),
+        timeout_keep_alive=75,
         limit_concurrency=64,
         server_header=False,
     )

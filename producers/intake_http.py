@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 4
 """Bodies that are in memory at a time; the other senders are not read from until there is room."""
-BODY_S: Final = 120.0
+BODY_S: Final = 60.0
 """For one body to come in."""
 FORM_BYTES: Final = 64 * 1024
 """What a multipart body may have besides its file."""
@@ -57,22 +57,12 @@ def build(intake: Intake, hosts: frozenset[str], largest: int = LARGEST) -> Star
             return _said(403, "forbidden", trouble)
         try:
             source, given = _told(request.query_params)
-            async with room, asyncio.timeout(BODY_S):
-                content = await _body(request, largest)
             async with room:
+                async with asyncio.timeout(BODY_S):
+                    content = await _body(request, largest)
                 receipt = await run_in_threadpool(intake.take, content, source, given)
-        except _TooLarge:
-            return _said(413, "too_large", f"at most {largest} bytes a file")
-        except (TimeoutError, ClientDisconnect):
-            return _said(408, "slow", f"the file was not here after {BODY_S:g} s")
-        except MultiPartException:
-            return _said(400, "bad_request", "the form cannot be read: one file in it", "body")
-        except Poison as wrong:
-            return _said(400, wrong.reason, wrong.detail, wrong.field)
-        except Transient:
-            return _said(
-                503, "away", "nothing was stored: HDFS or Kafka does not take it now", headers={"Retry-After": RETRY_S}
-            )
+        except (_TooLarge, TimeoutError, ClientDisconnect, MultiPartException, Poison, Transient) as wrong:
+            return _failure(wrong, largest)
         return _json(STATUS[receipt.outcome], receipt)
 
     async def healthz(_request: Request) -> Response:
@@ -93,6 +83,20 @@ def build(intake: Intake, hosts: frozenset[str], largest: int = LARGEST) -> Star
             Route("/metrics", metrics),
         ]
     )
+
+
+def _failure(wrong: Exception, largest: int) -> Response:
+    """What a sender is told whose image was neither stored nor refused."""
+    if isinstance(wrong, Poison):
+        return _said(400, wrong.reason, wrong.detail, wrong.field)
+    if isinstance(wrong, Transient):
+        detail = "nothing was stored: HDFS or Kafka does not take it now"
+        return _said(503, "away", detail, headers={"Retry-After": RETRY_S})
+    if isinstance(wrong, _TooLarge):
+        return _said(413, "too_large", f"at most {largest} bytes a file")
+    if isinstance(wrong, MultiPartException):
+        return _said(400, "bad_request", "the form cannot be read: one file in it", "body")
+    return _said(408, "slow", f"the file was not here after {BODY_S:g} s")
 
 
 def _stranger(request: Request, hosts: frozenset[str]) -> str | None:
