@@ -19,6 +19,8 @@ from producers.returned_gauges import Gauges
 log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 30.0
+SESSION_MS: Final = 8000
+"""After so long the broker gives a killed process's partitions to the one that was started in its place."""
 _SLICE_S: Final = 0.2
 
 
@@ -37,6 +39,8 @@ class Results:
                 "client.id": "ward-image-return",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "session.timeout.ms": SESSION_MS,
+                "heartbeat.interval.ms": SESSION_MS // 4,
                 "reconnect.backoff.max.ms": 1000,
                 "log_level": 2,
             },
