@@ -80,7 +80,7 @@ def tune(learned: Pictures, seed: int, after: Callable[[int, float, Any], None])
 
     augment = Augment(turn=20, shift=0.08, zoom=0.2, stretch=0.08, contrast=0.3, gamma=0.3)
     recipe = Recipe(epochs=EPOCHS, rate=RATE, augment=augment, batch=16, copies=10, blind=0.1)
-    model = network(backbone_weights(shipped(Registry()).read(FILE)), SIZE, 1, wants_sex=True, frozen=FROZEN)
+    model = network(backbone_weights(shipped(Registry()).read(FILE)), SIZE, 1, wants_sex=True, frozen=FROZEN, seed=seed)
     age = months(learned)
     middle, spread = float(age.mean()), float(age.std())
 

@@ -27,6 +27,8 @@ FROZEN: Final = 5
 EPOCHS: Final = 16
 RATE: Final = 4e-4
 MIX: Final = 0.5
+NETWORKS: Final = 2
+"""Of other seeds, whose logits are averaged: slices on which one is wrong with confidence are not the other's."""
 SMOOTH: Final = 0.05
 """Of each label's certainty, spread over all labels: some of the data's labels are wrong."""
 SETTINGS: Final = ImageSettings(
@@ -61,13 +63,17 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     """The files of a ``brain_tumour`` and the fields of its manifest; see ``recipes.Train``."""
     pictures = load(folder, NAME, SIZE, parts=("train", "validation"))
 
+    pictures, _ = audited(pictures, "validation", [str(label) for label in pictures.labels])
+    learned = pictures.of("train")
+    networks = []
+
     def after(epoch: int, lost: float, model: Any) -> None:
         progress(f"epochs (loss {lost:.3f})", epoch, EPOCHS)
 
-    pictures, _ = audited(pictures, "validation", [str(label) for label in pictures.labels])
-    learned = pictures.of("train")
-    say(f"tuning on {len(learned):,} slices")
-    return finished([tune(learned, seed, after)], pictures, seed, say)
+    for at in range(NETWORKS):
+        say(f"tuning network {at + 1} of {NETWORKS} on {len(learned):,} slices")
+        networks.append(tune(learned, seed + at, after))
+    return finished(networks, pictures, seed, say)
 
 
 def tune(learned: Pictures, seed: int, after: Callable[[int, float, Any], None]) -> dict[str, NDArray[np.float32]]:
@@ -78,7 +84,7 @@ def tune(learned: Pictures, seed: int, after: Callable[[int, float, Any], None])
     from models.training.imaging_tuning import Lesson, Recipe, tuned
 
     recipe = Recipe(epochs=EPOCHS, rate=RATE, mix=MIX)
-    model = network(backbone_weights(shipped(Registry()).read(FILE)), SIZE, len(LABELS), frozen=FROZEN)
+    model = network(backbone_weights(shipped(Registry()).read(FILE)), SIZE, len(LABELS), frozen=FROZEN, seed=seed)
     truth = np.eye(len(LABELS), dtype=np.float32)[places(learned.labels)] * (1 - SMOOTH) + SMOOTH / len(LABELS)
 
     def loss(true: Any, logits: Any) -> Any:

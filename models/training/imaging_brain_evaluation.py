@@ -200,17 +200,20 @@ def _confusion(told: Told) -> Table:
 
 
 def plots_of(told: Told, by_shock: Mapping[str, Mapping[str, Interval]]) -> dict[str, bytes]:
-    """Calibration, ROC, robustness."""
+    """Calibration, robustness, and where there are images with a tumour and without one ROC."""
     tumours = told.truth != LABELS.index(NONE)
+    both = bool(tumours.any() and not tumours.all())
     shown = {name: figures["macro_f1"] for name, figures in by_shock.items() if "macro_f1" in figures}
-    return {
+    ranked = plots.finding({"model": (tumours, tumour(told.probabilities))}, "Any tumour against none") if both else b""
+    made = {
         "calibration.png": plots.reliability(
             {"label told": (told.right, told.confidence), "any tumour": (tumours, tumour(told.probabilities))},
             "Brain tumour: how often it is so",
         ),
-        "tumour.png": plots.finding({"model": (tumours, tumour(told.probabilities))}, "Any tumour against none"),
+        "tumour.png": ranked,
         "robustness.png": imaging_plots.dots(shown, "Brain tumour: changed images", "macro-F1"),
     }
+    return {name: png for name, png in made.items() if png}
 
 
 def _sheet(asked: Asked, judged: Pictures, told: Told) -> bytes:

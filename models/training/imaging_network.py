@@ -101,12 +101,19 @@ class Linear(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 def network(
-    weights: Weights, size: int, outputs: int, *, wants_sex: bool = False, frozen: int = 5, dropout: float = 0.3
+    weights: Weights,
+    size: int,
+    outputs: int,
+    *,
+    wants_sex: bool = False,
+    frozen: int = 5,
+    dropout: float = 0.3,
+    seed: int = 0,
 ) -> Any:
     """(images (n, size, size) grey in [0, 1], with ``wants_sex`` also sex (n,)) -> (n, outputs).
 
     Stem and the first ``frozen`` blocks stay as they are; what they give is its layer ``seen``. Its layer ``last``
-    gives the last convolution.
+    gives the last convolution. ``seed`` is of the dropout before the head.
     """
     images = keras.Input((size, size), name="images")
     grey = ops.repeat((images[..., None] - MEAN[0]) / DEVIATION[0], 3, axis=-1)
@@ -122,7 +129,7 @@ def network(
         x = keras.layers.Identity(name="seen")(x) if number == frozen - 1 else x
     x = keras.layers.Identity(name="last")(Convolved("_conv_head", "_bn1", weights)(x))
     pooled = keras.layers.GlobalAveragePooling2D(name="features")(x)
-    pooled = keras.layers.Dropout(dropout, name="dropped")(pooled)
+    pooled = keras.layers.Dropout(dropout, seed=seed, name="dropped")(pooled)
     if not wants_sex:
         return keras.Model(images, Linear(outputs)(pooled))
     sex = keras.Input((), name="sex")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from models.training.imaging_robustness import AS_IT_IS, SHOCKS, shocked, suite
 from models.training.intervals import mean
 from tests.unit.models.training.small import random_weights
 
-SIDE = 32
+SIDE = 64
 SEED = 20260102
 CLASSES = ImageSettings(kind="classes", size=SIDE, body_part="brain", labels=("a", "b", "c"), positive=("a",))
 MEASURE = ImageSettings(kind="measure", size=SIDE, body_part="hand", unit="months", wants_sex=True)
@@ -67,7 +68,7 @@ def test_maps_add_up_to_the_answer_without_its_bias(classes: Any, images: NDArra
     tensors = read(classes)
     asked = Asked(exported([tensors], CLASSES, half=False))
     maps = asked.maps(images)
-    assert maps.shape == (3, 1, 1, 3)
+    assert maps.shape == (3, 2, 2, 3)
     assert np.allclose(maps.sum(axis=(1, 2)) + tensors["told.bias"], asked.answers(images), atol=1e-4)
 
 
@@ -94,7 +95,7 @@ def test_maps_are_grad_cam_of_the_last_convolution_exactly(classes: Any, images:
 
     from models.training.imaging_network import read
 
-    to_last = keras.Model(classes.inputs, classes.get_layer("last").output)
+    to_last = keras.Model(classes.inputs[0], classes.get_layer("last").output)
     rest = keras.Model(to_last.output, classes.output)
     last = to_last(images, training=False)
     maps = Asked(exported([read(classes)], CLASSES, half=False, mirrored=False)).maps(images)
@@ -123,36 +124,48 @@ def test_maps_of_randomised_weights_are_other_maps(classes: Any, images: NDArray
         assert np.corrcoef(maps.ravel(), learned.ravel())[0, 1] < 0.9, prefix
 
 
-def test_tuning_learns_and_gives_the_same_weights_again(images: NDArray[np.float32]) -> None:
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Two steps are done sooner than they are compiled."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_tuning_moves_the_later_blocks_towards_the_truth_and_by_the_same_draws_again() -> None:
     import tensorflow as tf
 
     from models.training.imaging_network import network, read
-    from models.training.imaging_tuning import Lesson, Recipe, predicted, tuned
+    from models.training.imaging_tuning import Lesson, Recipe, tuned
 
     chance = np.random.default_rng(1)
-    label = chance.integers(0, 2, 48)
-    shown = (chance.random((48, SIDE, SIDE)) * 0.4 + 0.5 * label[:, None, None]).astype(np.float32)
-    found = []
-    losses: list[float] = []
+    label = np.arange(16) % 2
+    shown = (chance.random((16, SIDE, SIDE)) * 0.4 + 0.5 * label[:, None, None]).astype(np.float32)
+    lesson = Lesson(shown, np.eye(2, dtype=np.float32)[label])
+    recipe = Recipe(epochs=2, rate=1e-3, batch=16, copies=1, mix=0.5, head_steps=2, average=0.5)
+    losses: list[list[float]] = []
+    model = network(random_weights(), SIDE, 2, dropout=0.0)
+    start, weights = read(model), model.get_weights()
+
+    def loss(true: Any, said: Any) -> Any:
+        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(true, said))
+
+    def after(epoch: int, lost: float) -> None:
+        losses[-1].append(lost)
+
     for _ in range(2):
-        model = network(random_weights(), SIDE, 2)
-        start = read(model)
-        tuned(
-            model,
-            Lesson(shown, np.eye(2, dtype=np.float32)[label]),
-            Recipe(epochs=2, rate=1e-3, batch=16, copies=1, mix=0.5, head_steps=60, average=0.5),
-            lambda true, said: tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(true, said)),
-            SEED,
-            lambda epoch, lost: losses.append(lost),
-        )
-        found.append(read(model))
-        assert (predicted(model, shown).argmax(axis=1) == label).mean() > 0.9
-    assert len(losses) == 4
-    assert all(np.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
-    still = [name for name in start if np.array_equal(start[name], found[0][name])]
-    assert "_conv_stem.weight" in still
-    assert "_blocks.4._project_conv.weight" in still
-    assert "_blocks.5._project_conv.weight" not in still
+        losses.append([])
+        model.set_weights(weights)
+        tuned(model, lesson, recipe, loss, SEED, after)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][1] < losses[0][0]
+    end = read(model)
+    moved = {name for name in start if not np.array_equal(start[name], end[name])}
+    assert {"told.kernel", "_conv_head.weight", "_blocks.5._project_conv.weight", "_blocks.15._bn1.bias"} <= moved
+    assert not moved & {"_conv_stem.weight", "_blocks.4._project_conv.weight", "_bn1.running_mean"}
 
 
 def test_augmented_images_are_other_images_of_the_same_kind_and_judged_ones_stay(images: NDArray[np.float32]) -> None:
@@ -249,6 +262,8 @@ def test_a_map_of_what_an_answer_rests_on_deletes_fast_and_inserts_fast() -> Non
 
     table, found = faithfulness(shown, maps, left, np.array([str(i) for i in range(6)]), SEED)
     by_order = {row[0]: row for row in table.rows}
-    assert found["deletion"].value < 0.6 * float(str(by_order["at random"][1]).split()[0])
-    assert found["insertion"].value > float(str(by_order["from the middle"][2]).split()[0])
+    for other in ("at random", "from the middle"):
+        deletion, insertion = (float(str(cell).split()[0]) for cell in by_order[other][1:])
+        assert found["deletion"].value < deletion
+        assert found["insertion"].value > insertion
     assert heat(-maps, SIDE).max() == 0
