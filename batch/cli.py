@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, Command]] = MappingProxyType(
         "images": Command("batch.preprocess:images", "images of HDFS: metadata, shards to train on, quarantine"),
         "features": Command("batch.features:features", "images as vectors"),
         "clinical": Command("batch.clinical:clinical", "put clinical facts in: biomarkers, outcomes"),
+        "feedback": Command("batch.feedback:feedback", "images with the labels that readers gave them, to train on"),
         "verify": Command("batch.upkeep:verify", "prove that every record stands in the tables exactly once"),
         "compact": Command("batch.upkeep:compact", "small files into larger ones; no reader notices"),
         "retain": Command("batch.upkeep:retain", "remove what is older than it may be"),

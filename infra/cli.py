@@ -59,6 +59,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, Command]]] = {
     },
     "Models": {
         "model": Command("models.training.cli:app", "list, train, judge, promote, roll back"),
+        "retrain": Command("infra.commands.retrain:app", "a model anew, with what readers made of its results"),
+        "risk": Command("models.risk.cli:app", "what a patient's own answers say: osteoporosis of the knee"),
     },
     "Work on it": {
         "test": Command("infra.commands.checking:app", "run the tests: unit, contract, integration, e2e or all"),
@@ -76,6 +78,7 @@ EXAMPLES: Final = (
 SAID_ALSO: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("replay", "compare"): ("compare",),
     ("replay", "record-case"): ("case", "record"),
+    ("model", "retrain"): ("retrain",),
     ("test", "cases"): ("case", "run", "tests/cases"),
 }
 """Two words that people try first, and the command that they mean. A path is one of the checkout's."""

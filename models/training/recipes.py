@@ -103,6 +103,12 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "an image as 1,280 numbers, for other models to start from",
         home="",
     ),
+    "image_scope": Recipe(
+        "models.training.scope",
+        "models.training.scope_evaluation",
+        "whether an image is one that a model may read: fit, of a known kind, of the right body part",
+        home="",
+    ),
     "brain_tumour": Recipe(
         "models.training.imaging_brain",
         "models.training.imaging_brain_evaluation",
@@ -119,6 +125,18 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "models.training.knee_table",
         "models.training.knee_table_evaluation",
         "how likely osteopenia and osteoporosis are, from 21 answers",
+        home="knee_osteoporosis",
+    ),
+    "knee_osteoporosis": Recipe(
+        "models.training.knee_image",
+        "models.training.knee_image_evaluation",
+        "osteoporosis in an X-ray of the knee, and where it shows",
+        home="knee_osteoporosis",
+    ),
+    "knee_osteoporosis_fused": Recipe(
+        "models.training.knee_fused",
+        "models.training.knee_fused_evaluation",
+        "how likely osteopenia and osteoporosis are, from 21 answers and the X-ray",
         home="knee_osteoporosis",
     ),
 }
