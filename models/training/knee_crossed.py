@@ -43,10 +43,19 @@ class Crossed:
     raised: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, truth: Rows, groups: NDArray[np.str_], logits: Doubles, cuts: Doubles) -> Crossed:
-        """``logits`` (repeats, n, labels), ``cuts`` the threshold of osteoporosis in force for each (repeats, n)."""
+    def of(
+        cls, truth: Rows, groups: NDArray[np.str_], logits: Doubles, cuts: Doubles, finding_first: bool = False
+    ) -> Crossed:
+        """``logits`` (repeats, n, labels), ``cuts`` the threshold of osteoporosis in force for each (repeats, n).
+
+        ``finding_first``: as an image model tells labels: osteoporosis where it is raised, else the likelier other.
+        """
         told = softmax(logits)
-        return cls(truth, groups, told, told.argmax(axis=-1), told[..., -1] >= cuts)
+        raised = told[..., -1] >= cuts
+        said = told.argmax(axis=-1)
+        if finding_first:
+            said = np.where(raised, len(LABELS) - 1, told[..., :-1].argmax(axis=-1))
+        return cls(truth, groups, told, said, raised)
 
     def score(self, label: int) -> Doubles:
         """(repeats, n): the probability of a label."""
@@ -62,15 +71,16 @@ def crossed(
     fit: Callable[[Rows, Rows, int], tuple[Doubles, float]],
     seed: int,
     after: Callable[[int, int], None] = lambda done, whole: None,
-    repeats: int = REPEATS,
+    finding_first: bool = False,
 ) -> Crossed:
     """Every case judged once a repeat. ``fit(learned, judged, seed)`` gives the judged ones' logits and a threshold."""
+    repeats = REPEATS
     logits, cuts = np.zeros((repeats, len(truth), len(LABELS))), np.zeros((repeats, len(truth)))
     for repeat in range(repeats):
         for learned, judged in folds(truth, groups, seed + repeat):
             logits[repeat, judged], cuts[repeat, judged] = fit(learned, judged, seed + repeat)
         after(repeat + 1, repeats)
-    return Crossed.of(truth, groups, logits, cuts)
+    return Crossed.of(truth, groups, logits, cuts, finding_first)
 
 
 def macro_f1(found: Crossed, rows: Rows) -> float:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.risk.knee import LABELS, TABLE_FILE, TABULAR, Column, KneeRisk, TableModel
+from models.risk.knee import LABELS, TABLE_FILE, TABULAR, Column, KneeRisk, TableModel, softmax
 from models.risk.knee_columns import columns
 from models.risk.knee_fields import FIELDS, Value
 from models.training.knee_crossed import Crossed, Doubles, Rows, crossed, folds
@@ -29,11 +29,11 @@ RECALL: Final = 0.8
 SEX: Final = 0
 IDLE: Final = tuple(field for field in FIELDS if field.idle is not None)
 CAVEATS: Final = (
-    "Learned from 167 patients of one hospital in Kashmir; the diagnosis is by ultrasound of the heel, not by DXA.",
+    "Learned from 167 patients of one published collection; their T-scores are by quantitative ultrasound, not by DXA.",
     "An estimate of who is worth measuring. It is no diagnosis; a T-score goes before it.",
 )
 LIMITS: Final = (
-    "204 patients in all, 42 of them with osteoporosis, from one place: intervals are wide, and it has been seen on no "
+    "204 patients in all, 42 of them with osteoporosis, from one source: intervals are wide; it has been seen on no "
     "other data.",
     "The data were gathered where T-scores were measured: shares of the labels are not those of all who come.",
     "Answers are the patients' own; texts (occupation, diet, fractures, history) count only as groups or as said or "
@@ -54,7 +54,7 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     every = patients(folder)
     mine = every.of(every.parts == "train")
     say(f"{len(mine)} patients")
-    model, strength = fitted(mine, seed)
+    model, strength, _ = fitted(mine, seed)
     progress("fitted", 1, 1)
     return {TABLE_FILE: msgspec.json.format(msgspec.json.encode(model), indent=1)}, {
         "code": __name__,
@@ -75,12 +75,21 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     }
 
 
-def fitted(mine: Patients, seed: int, scores: bool = False) -> tuple[TableModel, float]:
-    """The regression of these patients and its strength. ``scores`` adds T and Z, for comparison only."""
+class Fitted(NamedTuple):
+    """A regression, the strength of its weights, and the logits of those it was fitted on when they were set aside."""
+
+    model: TableModel
+    strength: float
+    aside: Doubles
+
+
+def fitted(mine: Patients, seed: int, scores: bool = False) -> Fitted:
+    """The regression of these patients. ``scores`` adds T and Z, for comparison only."""
     names, x = matrix(mine.values)
     if scores:
         names, x = (*names, "t_score", "z_score"), np.c_[x, mine.scores]
-    best, told = min((_tried(x, mine, strength, seed) for strength in STRENGTHS), key=lambda each: each[1][0])
+    tried = [(strength, _aside(x, mine, strength, seed)) for strength in STRENGTHS]
+    best, aside = min(tried, key=lambda each: log_loss(each[1], mine.truth))
     filled, averages = _filled(x, x)
     weights, intercepts, means, spreads = _regression(filled, mine.truth, best)
     made = TableModel(
@@ -100,10 +109,10 @@ def fitted(mine: Patients, seed: int, scores: bool = False) -> tuple[TableModel,
         ),
         intercepts=tuple(map(float, intercepts)),
         shares=tuple(map(float, np.bincount(mine.truth, minlength=len(LABELS)) / len(mine))),
-        threshold=threshold(mine.truth, told[1]),
+        threshold=threshold(mine.truth, softmax(aside)[:, -1]),
         caveats=CAVEATS,
     )
-    return made, best
+    return Fitted(made, best, aside)
 
 
 def threshold(truth: Rows, probability: Doubles) -> float:
@@ -116,7 +125,7 @@ def cross(mine: Patients, seed: int, progress: Progress, scores: bool = False) -
     """The whole of ``fitted``, choices and all, judged on patients that it has not seen."""
 
     def fit(learned: Rows, judged: Rows, draw: int) -> tuple[Doubles, float]:
-        model, _ = fitted(mine.of(learned), draw, scores)
+        model = fitted(mine.of(learned), draw, scores).model
         return logits(model, mine.of(judged), scores), model.threshold
 
     return crossed(mine.truth, mine.groups, fit, seed, lambda done, whole: progress("cross-validated", done, whole))
@@ -137,18 +146,20 @@ def logits(model: TableModel, of: Patients, scores: bool = False) -> Doubles:
     return told
 
 
-def _tried(x: Doubles, mine: Patients, strength: float, seed: int) -> tuple[float, tuple[float, Doubles]]:
-    """(strength, (log loss, probability of osteoporosis)) in cross-validation."""
+def log_loss(logits: Doubles, truth: Rows) -> float:
+    """Mean of -log of the true label's probability."""
+    return float(-np.log(np.maximum(softmax(logits)[np.arange(len(truth)), truth], 1e-12)).mean())
+
+
+def _aside(x: Doubles, mine: Patients, strength: float, seed: int) -> Doubles:
+    """Logits of each patient by those of other folds."""
     told = np.zeros((len(mine), len(LABELS)))
     for learned, judged in folds(mine.truth, mine.groups, seed):
         filled, _ = _filled(x[learned], x[learned])
         weights, intercepts, means, spreads = _regression(filled, mine.truth[learned], strength)
         seen, _ = _filled(x[judged], x[learned])
-        odds = (seen - means) / spreads @ weights + intercepts
-        odds = np.exp(odds - odds.max(axis=1, keepdims=True))
-        told[judged] = odds / odds.sum(axis=1, keepdims=True)
-    loss = -np.log(np.maximum(told[np.arange(len(mine)), mine.truth], 1e-12)).mean()
-    return strength, (float(loss), told[:, -1])
+        told[judged] = (seen - means) / spreads @ weights + intercepts
+    return told
 
 
 def _filled(x: Doubles, learned: Doubles) -> tuple[Doubles, Doubles]:

@@ -45,10 +45,7 @@ WORDS: Final = {
 
 def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress: Progress) -> Evaluation:
     """The figures of a version (or, of ``cv`` and ``validation``, of its recipe); see ``recipes.Evaluate``."""
-    part = split or "test"
-    if part not in SPLITS:
-        raise Misconfigured(f"--split {part}: {', '.join(SPLITS)}")
-    every = patients(folder)
+    part, every = part_of(split), patients(folder)
     train = every.of(every.parts == "train")
     judged = {"test": every.of(every.parts == "test"), "validation": train, "cv": every}[part]
     say(f"{len(judged)} patients")
@@ -65,10 +62,17 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         split=part,
         n=len(judged),
         metrics=metrics,
-        tables=(_side_by_side(metrics, with_scores, majority), _weights(bundle), _confusion(found), _answers(judged)),
+        tables=(_side_by_side(metrics, with_scores, majority), _weights(bundle), confusion(found), _answers(judged)),
         notes=_notes(part, judged, found),
         plots=_plots(found, with_scores),
     )
+
+
+def part_of(split: str | None) -> str:
+    """The split that is meant. Raises Misconfigured."""
+    if split is not None and split not in SPLITS:
+        raise Misconfigured(f"--split {split}: {', '.join(SPLITS)}")
+    return split or "test"
 
 
 def _both(bundle: Bundle, judged: Patients, train: Patients, part: str, progress: Progress) -> tuple[Crossed, Crossed]:
@@ -77,7 +81,7 @@ def _both(bundle: Bundle, judged: Patients, train: Patients, part: str, progress
         return cross(judged, SEED, progress), cross(judged, SEED, progress, scores=True)
     risk = KneeRisk(bundle)
     told = np.asarray([[risk.logits(values) for values in judged.values]])
-    known, _ = fitted(train, bundle.manifest.seed, scores=True)
+    known = fitted(train, bundle.manifest.seed, scores=True).model
     progress("judged", 1, 1)
     return (
         _once(judged, told, risk.table.threshold),
@@ -114,7 +118,8 @@ def _weights(bundle: Bundle) -> Table:
     )
 
 
-def _confusion(found: Crossed) -> Table:
+def confusion(found: Crossed) -> Table:
+    """What was said of whom."""
     n = len(LABELS)
     counts = np.mean(
         [np.bincount(found.truth * n + said, minlength=n * n).reshape(n, n) for said in found.said], axis=0
