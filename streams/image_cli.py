@@ -61,10 +61,14 @@ def route(
 def _told(content: bytes) -> Subject:
     """What the header tells, read where it can do no harm. The key is thrown away: no identifier is shown."""
     import secrets
+    from importlib.util import find_spec
 
+    from contracts.errors import Misconfigured
     from models.imaging.guarded import Guarded
     from models.imaging.rules import Subject
 
+    if find_spec("pydicom") is None:
+        raise Misconfigured("reading images takes the packages of the images extra: `./ward fetch images` brings them")
     with Guarded(secrets.token_bytes(32)) as child:
         told = child.examine(content).told
     return Subject(told.modality, told.body_part, told.view, told.laterality, told.sex, told.age_years)
