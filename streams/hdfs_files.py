@@ -13,18 +13,18 @@ from contracts.settings import Settings
 
 TIMEOUT_S: Final = (3.0, 20.0)
 """To connect, and between two pieces of an answer."""
-_URI: Final = re.compile(r"hdfs://(?:[A-Za-z0-9.-]+(?::\d{1,5})?)?(/[^?#]+)")
+_URI: Final = re.compile(r"(?:hdfs://(?:[A-Za-z0-9.-]+(?::\d{1,5})?)?)?(/[^?#]+)")
 
 
 def path_of(uri: str) -> str:
-    """The path that an ``hdfs:`` address names. Raises Poison for any other address, and for a way upwards.
+    """The path that an ``hdfs:`` address names, or a path itself. Raises Poison for any other, and for a way upwards.
 
-    >>> path_of("hdfs:///images/p-01/2026-01-02/1.2/3.dcm")
-    '/images/p-01/2026-01-02/1.2/3.dcm'
+    >>> path_of("hdfs:///images/p-01/2026-01-02/1.2/3.dcm"), path_of("/images/p-01/3.dcm")
+    ('/images/p-01/2026-01-02/1.2/3.dcm', '/images/p-01/3.dcm')
     """
     found = _URI.fullmatch(uri)
     if found is None or any(part in ("", ".", "..") for part in found[1][1:].split("/")):
-        raise Poison("bad_uri", "the address of an image begins with hdfs:/// and has no way upwards", "$.uri")
+        raise Poison("bad_uri", "the address of an image is a path on HDFS without a way upwards", "$.uri")
     return found[1]
 
 

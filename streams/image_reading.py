@@ -28,6 +28,8 @@ from streams.image_metrics import ImageWorkerMetrics
 ROOTS: Final = ("contracts", "models", "streams")
 NO_MODEL: Final = "model_unavailable"
 PREVIEW, HEAT = "preview.png", "heat.png"
+SCHEME: Final = "hdfs://"
+"""Before a path: the file system that the ward is told of."""
 Refusal = tuple[str, str]
 
 
@@ -156,9 +158,9 @@ class ImageReader:
         return self._child
 
     def _stored(self, job: ImageJob, name: str, png: bytes) -> str:
-        uri = f"{job.uri}.{job.model}.{name}"
-        self._files.write(path_of(uri), png)
-        return uri
+        path = f"{path_of(job.uri)}.{job.model}.{name}"
+        self._files.write(path, png)
+        return f"{SCHEME}{path}"
 
     def _result(self, job: ImageJob, told: _Told, took_ms: float) -> ImageResult:
         reading = told.reading if told.refusal is None else None
