@@ -66,6 +66,9 @@ def capture(result: ImageResult, source: Any, preview: bytes, heat: bytes | None
     made.ImageComments = series.WARNING
     if source.get("BodyPartExamined"):
         made.BodyPartExamined = source.BodyPartExamined
+        if made.BodyPartExamined in codes.PAIRED:
+            side = str(source.get("ImageLaterality") or source.get("Laterality") or "")
+            made.Laterality = side if side in ("L", "R") else ""
     series.finish(made, result, source)
     made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = made.ContentDate, made.ContentTime
     return made

@@ -36,6 +36,8 @@ REGIONS: Final[Mapping[str, Code]] = MappingProxyType(
         "HAND": ("85562004", "SCT", "Hand"),
     }
 )
+PAIRED: Final = frozenset({"KNEE", "HAND"})
+"""Body parts of which there are two: what is of one of them says which, or that nobody knows."""
 PROCEDURE: Final[Code] = ("image_reading", SCHEME, "Reading of an image by a model, for research")
 DECLINED: Final[Code] = ("declined", SCHEME, "Reading declined")
 CERTAINTY: Final[Code] = ("111012", "DCM", "Certainty of Finding")

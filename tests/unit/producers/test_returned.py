@@ -242,6 +242,14 @@ def test_a_result_whose_image_is_gone_has_a_report_all_the_same() -> None:
     assert named(sr, "Source of Measurement")
 
 
+@pytest.mark.parametrize(("part", "side", "told_as"), [("KNEE", "L", "L"), ("KNEE", "B", ""), ("BRAIN", "L", None)])
+def test_a_capture_of_one_of_two_says_which(part: str, side: str, told_as: str | None) -> None:
+    _, stored = image()
+    stored.BodyPartExamined, stored.ImageLaterality = part, side
+    told = result(stored, **FINDING)
+    assert capture(told, source_of(stored, told), PREVIEW, None).get("Laterality") == told_as
+
+
 def test_a_picture_that_is_none_costs_the_capture_and_not_the_report() -> None:
     _, stored = image()
     told = result(stored, **FINDING)
