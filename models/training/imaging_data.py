@@ -76,10 +76,10 @@ def load(folder: Path, name: str, size: int, label: str = "label", parts: tuple[
     wanted = [i for i, (_, _, part) in enumerate(told) if not parts or part in parts]
     pixels = np.empty((len(wanted), size, size), np.float32)
     for at, i in enumerate(wanted):
-        path = (home / rows[i]["image"]).resolve()
-        if not path.is_relative_to(home.resolve()):
+        named = Path(rows[i]["image"])
+        if named.is_absolute() or ".." in named.parts:
             raise Poison("outside_folder", "an image is told by a path out of its folder", rows[i]["image"])
-        pixels[at] = resized(read(path.read_bytes(), rows[i]["image"]).pixels, size)
+        pixels[at] = resized(read((home / named).read_bytes(), rows[i]["image"]).pixels, size)
     return Pictures(
         np.asarray([told[i][0] for i in wanted], np.str_),
         pixels,
