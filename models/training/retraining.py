@@ -55,6 +55,8 @@ class Retrained(msgspec.Struct, frozen=True, kw_only=True):
 def merge(base: Path, more: Path, to: Path) -> Merged:
     """The set in ``base`` (with labels.csv and images) and the images in ``more``, as a folder ``to`` of links.
 
+    Sets beside the first are linked beside it.
+
     Rows keep the columns of the set; what it does not have is left out. Raises Misconfigured for a folder without
     labels.csv.
     """
@@ -66,6 +68,9 @@ def merge(base: Path, more: Path, to: Path) -> Merged:
         inside = to / IMAGES if path.parent.name == IMAGES else to
         if path.name not in (LABELS, IMAGES):
             (inside / path.name).symlink_to(path.resolve())
+    for beside in base.resolve().parent.iterdir():  # a recipe may learn from a set beside its own
+        if (beside / LABELS).is_file() and not (to.parent / beside.name).exists():
+            (to.parent / beside.name).symlink_to(beside)
     left: Counter[str] = Counter(alike.values())
     added = [row for row in theirs if row["image"] not in alike]
     with (to / LABELS).open("w", newline="", encoding="utf-8") as file:

@@ -162,7 +162,7 @@ def made(
     vectors: NDArray[np.float32], words: NDArray[Any], fitted: NDArray[np.bool_]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
     """Arrays and limits of a gate: the probe learns from the ``fitted`` rows, the bank holds those of them that are
-    images of a body part, and the limits refuse 1 % of the other rows."""
+    images of a body part, and the limits refuse the shares above of the other rows."""
     from sklearn.linear_model import LogisticRegression
 
     known = fitted & (words != OTHER)
@@ -210,7 +210,8 @@ def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSet
             "Knows brain MRI slices, frontal knee radiographs and left hands of children, each from one or two "
             "sources: a good image of another device, projection or sequence may be refused as unknown, and about 1 in "
             "100 of the same kind is.",
-            "An inverted image is let in now and then, a brain upside down often: see the tables.",
+            "An inverted image, or one that is turned, is let in in many cases (inverted brains and hands in most): see "
+            "the tables. It is no check of polarity or orientation.",
             "It looks at pixels only; whose image it is, and which side, it cannot tell.",
             "Hands are from the RSNA challenge, whose terms are non-commercial.",
         ),
