@@ -23,7 +23,7 @@ from tests.integration.producers.gateway import Gateway, Told, gateway
 from tests.unit.models.imaging import made
 
 FULL: Final = os.environ.get("WARDSTREAM_TEST_FULL", "") == "1"
-IMAGES: Final = 120 if FULL else 36
+IMAGES: Final = 120 if FULL else 24
 KILLS: Final = (
     ("gateway", "datanode", "gateway", "namenode", "gateway", "datanode")
     if FULL
@@ -35,7 +35,7 @@ KILLS: Final = (
 )
 HOUSE: Final = "1.2.826.0.1.77"
 
-pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.hdfs, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.hdfs, pytest.mark.timeout(420)]
 
 
 class Modality(threading.Thread):
@@ -94,7 +94,7 @@ def test_kill_9_of_gateway_and_hdfs_loses_no_image_and_doubles_none(
                 door.ready()
             else:
                 topology.await_return(victim, topology.kill(victim))
-        modality.join(150)
+        modality.join(240)
         assert not modality.is_alive(), (len(modality.sent), door.log.read_text()[-2000:])
         names = Pseudonyms(keyfile.key(tmp_path / keyfile.NAME))
         wanted = {names.uid(f"{HOUSE}.3.{number}") for number in range(IMAGES)}
