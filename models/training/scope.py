@@ -210,8 +210,8 @@ def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSet
             "Knows brain MRI slices, frontal knee radiographs and left hands of children, each from one or two "
             "sources: a good image of another device, projection or sequence may be refused as unknown, and about 1 in "
             "100 of the same kind is.",
-            "An inverted image, or one that is turned, is let in in many cases (inverted brains and hands in most): see "
-            "the tables. It is no check of polarity or orientation.",
+            "An inverted image, or one that is turned, is let in in many cases (inverted brains and hands in most): "
+            "see the tables. It is no check of polarity or orientation.",
             "It looks at pixels only; whose image it is, and which side, it cannot tell.",
             "Hands are from the RSNA challenge, whose terms are non-commercial.",
         ),
