@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ SIZE: Final = 512
 """The longer side of both pictures."""
 OPAQUE: Final = 0.85
 """How much of the picture the hottest place hides at most: what lies under it must still be seen."""
+QUICK: Final = 3
+"""How hard PNG tries, of 9: beyond it files shrink little and take twice as long."""
 STOPS: Final = (
     (0.00, (0, 0, 4)),
     (0.25, (87, 16, 110)),
@@ -41,9 +44,15 @@ def heat_png(heat: Grey) -> bytes:
 
 def coloured(heat: Grey) -> NDArray[np.uint8]:
     """(rows, cols) in [0, 1] -> (rows, cols, 3): the colour of each place."""
-    at = [stop for stop, _ in STOPS]
-    parts = [np.interp(heat, at, [colour[part] for _, colour in STOPS]) for part in range(3)]
-    return np.asarray(np.rint(np.dstack(parts)), np.uint8)
+    return _colours()[_bytes(heat)]
+
+
+@functools.cache
+def _colours() -> NDArray[np.uint8]:
+    """The colour of each of 256 heats."""
+    steps, at = np.linspace(0.0, 1.0, 256), [stop for stop, _ in STOPS]
+    parts = [np.interp(steps, at, [colour[part] for _, colour in STOPS]) for part in range(3)]
+    return np.asarray(np.rint(np.stack(parts, axis=-1)), np.uint8)
 
 
 def _bytes(values: Grey) -> NDArray[np.uint8]:
@@ -57,5 +66,5 @@ def _png(values: NDArray[Any], mode: str) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(values))
     if image.mode != mode:
         raise ValueError(f"a picture of mode {image.mode} where {mode} was meant")
-    image.save(made, "PNG")
+    image.save(made, "PNG", compress_level=QUICK)
     return made.getvalue()

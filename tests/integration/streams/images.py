@@ -14,8 +14,10 @@ import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from contracts import codec
+from contracts.errors import Transient
 from contracts.records import ImageJob, ImageResult, Record
 from contracts.topology import IMAGE_JOBS, IMAGE_RESULTS, Topic, partition_for
+from infra.stack import wait_until
 from models.registry import Registry
 from streams import ledger
 from streams.hdfs_files import Files, path_of
@@ -77,7 +79,7 @@ class Jobs:
     def stored(self, name: str, content: bytes) -> tuple[str, str]:
         """Put the image on HDFS: its address and hash."""
         uri = f"hdfs:///images/p-0123456789abcdef/{self.study}/{name}.dcm"
-        self.files.write(path_of(uri), content)
+        put(self.files, path_of(uri), content)
         return uri, hashlib.sha256(content).hexdigest()
 
     def job(self, name: str, content: bytes, model: str = "brain_tumour", **fields: Any) -> ImageJob:
@@ -114,6 +116,19 @@ class Jobs:
     def answered(self) -> bool:
         """Whether every job asked for has a result."""
         return {job.job_id for job in self.asked} <= {result.job_id for result in self.results()}
+
+
+def put(files: Files, path: str, content: bytes) -> None:
+    """A file on an HDFS that may be slow on a busy machine."""
+
+    def written() -> bool:
+        try:
+            files.write(path, content)
+        except Transient:
+            return False
+        return True
+
+    assert wait_until(written, 120)
 
 
 def send(bootstrap: str, topic: Topic[Any], key: str, *records: Record | bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -42,6 +42,7 @@ def test_what_speaks_against_a_label_has_no_heat() -> None:
     assert normalised(np.asarray([[np.nan, 2.0]], np.float32)).tolist() == [[0.0, 1.0]]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90))
 def test_heat_is_laid_over_images_of_any_shape(rows: int, cols: int) -> None:
     heat = laid_over(np.ones((7, 7), np.float32), rows, cols, 64)
