@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.records import ImageJob
@@ -57,6 +57,7 @@ def test_nothing_is_committed_beyond_an_unfinished_job() -> None:
     assert queue.to_commit() == {0: 14}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), unique=True, min_size=1, max_size=31), st.randoms())
 def test_progress_is_the_lowest_unfinished_offset(offsets: list[int], random: object) -> None:
     offsets.sort()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.records import ImageArrival, StudyRevision
@@ -67,6 +67,7 @@ def test_what_comes_again_changes_nothing_but_other_bytes_of_an_instance_do() ->
     assert [one.revision for one in told(studies, 300_000 + QUIET)] == [1]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 40_000)), min_size=1, max_size=20), st.integers(0, 20)
 )
