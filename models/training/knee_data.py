@@ -100,9 +100,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 
 def _groups(rows: Sequence[Mapping[str, str]]) -> NDArray[np.str_]:
-    """The first patient with the same answers and scores: two pairs of the table are one patient each."""
-    told = ["split", "patient_id", "image", "image_status"]
+    """The first patient with the same body and scores: two pairs of the table are one patient each, asked twice."""
+    same = ("sex", "age", "height_m", "weight_kg", "pregnancies", "t_score", "z_score")
     first: dict[tuple[str, ...], str] = {}
-    return np.asarray(
-        [first.setdefault(tuple(row[name] for name in row if name not in told), row["patient_id"]) for row in rows]
-    )
+    return np.asarray([first.setdefault(tuple(row[name] for name in same), row["patient_id"]) for row in rows])

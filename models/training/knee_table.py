@@ -101,8 +101,8 @@ def fitted(mine: Patients, seed: int, scores: bool = False) -> Fitted:
                 of_women=float(averages[0, j]),
                 of_men=float(averages[1, j]),
                 spread=float(spreads[j]),
-                least=float(np.nanmin(x[:, j])),
-                most=float(np.nanmax(x[:, j])),
+                least=float(filled[:, j].min()),
+                most=float(filled[:, j].max()),
                 weights=tuple(map(float, weights[j])),
             )
             for j, name in enumerate(names)
