@@ -61,17 +61,16 @@ def source_of(header: Any, result: ImageResult) -> Any:
 
 
 def restored(source: Any, originals: Mapping[str, str]) -> Any:
-    """The same header as the hospital knows it: ``originals`` are attributes by keyword, from the identified zone."""
+    """What is copied from the header, as the hospital knows it; other dates in it stay moved.
+
+    ``originals`` are attributes by keyword, from the identified zone.
+    """
     made = copy.deepcopy(source)
     for keyword, value in originals.items():
         setattr(made, keyword, value)
     for keyword in DEIDENTIFIED:
         if keyword in made:
             delattr(made, keyword)
-    for which in ORIGINAL_DATES[:-1]:  # these were moved, and only the study's own date is remembered
-        for ending in ("Date", "Time", "DateTime"):
-            if f"{which}{ending}" in made:
-                delattr(made, f"{which}{ending}")
     return _named(made)
 
 
