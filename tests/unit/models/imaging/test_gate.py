@@ -1,0 +1,142 @@
+"""The gate: what it lets in, and a reason for everything that it does not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from contracts.errors import Poison
+from infra.site import CHECKOUT
+from models.bundle import Bundle
+from models.champions import Missing
+from models.imaging.backbone import SIZE, shipped
+from models.imaging.gate import ARRAYS_FILE, NAME, SETTINGS_FILE, Gate, Gates
+from models.imaging.guarded import examined
+from models.imaging.pixels import Grey, read
+from models.imaging.settings import ImageSettings
+from models.registry import Registry
+
+SAMPLES = CHECKOUT / "producers" / "samples" / "images"
+SETTINGS = ImageSettings(kind="classes", size=224, body_part="brain")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Registry().load(NAME)
+
+
+@pytest.fixture(scope="module")
+def gate(bundle: Bundle) -> Gate:
+    return Gate(bundle, shipped(Registry()))
+
+
+def samples() -> list[tuple[Path, str]]:
+    """The images that the demo ships, each with its body part."""
+    found = []
+    for path in sorted(SAMPLES.rglob("*.jpg")):
+        found.append((path, "brain" if "bm" in path.name or "brain" in path.as_posix() else "knee"))
+    return found
+
+
+def noise(rows: int = 300, cols: int = 300) -> Grey:
+    return np.random.default_rng(1).random((rows, cols)).astype(np.float32)
+
+
+def test_what_the_demo_sends_is_let_in_as_what_it_is(gate: Gate) -> None:
+    known = samples()
+    assert known
+    right = 0
+    for path, part in known:
+        seen = gate.judged(read(path.read_bytes()).pixels, part)
+        right += seen.refusal is None and seen.body_part == part
+    assert right >= len(known) - 1, "about one in a hundred is refused falsely"
+
+
+def test_a_knee_is_no_brain_whatever_was_asked_for(gate: Gate) -> None:
+    path = next(path for path, part in samples() if part == "knee")
+    seen = gate.judged(read(path.read_bytes()).pixels, "brain")
+    assert seen.refusal == "wrong_body_part"
+    assert seen.detail is not None
+    assert "it shows a knee" in seen.detail
+    assert seen.body_part == "knee"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (noise(60, 400), "too_small"),
+        (np.full((200, 200), 0.3, np.float32), "blank"),
+        (0.5 + 0.03 * noise(), "low_contrast"),
+        (noise(), "out_of_scope"),
+        (np.tile(np.linspace(0, 1, 250, dtype=np.float32), (250, 1)), "out_of_scope"),
+    ],
+    ids=["thumbnail", "one grey", "faint", "noise", "gradient"],
+)
+def test_what_is_no_image_of_a_patient_is_refused_with_its_reason(gate: Gate, pixels: Grey, reason: str) -> None:
+    seen = gate.judged(pixels)
+    assert seen.refusal == reason
+    assert seen.detail
+
+
+def test_an_image_decoded_in_a_child_is_judged_alike(gate: Gate) -> None:
+    for path, _ in samples()[:2]:
+        content = path.read_bytes()
+        seen = gate.judged(read(content).pixels, "brain")
+        told = gate.refused(examined(content, None, (SIZE,)), "brain", SETTINGS)
+        assert told == (None if seen.refusal is None else (seen.refusal, seen.detail))
+
+
+def test_a_look_costs_less_than_a_model(gate: Gate) -> None:
+    pixels = noise()
+    gate.judged(pixels)
+    begun = time.process_time()
+    for _ in range(5):
+        gate.judged(pixels)
+    assert (time.process_time() - begun) / 5 < 0.2, "40 ms on an idle core"
+
+
+def test_a_bundle_that_does_not_fit_is_refused_by_name(bundle: Bundle) -> None:
+    settings = msgspec.json.decode(bundle.read(SETTINGS_FILE))
+    files = {name: bundle.read(name) for name in (ARRAYS_FILE, SETTINGS_FILE)}
+
+    def altered(**changed: bytes) -> Bundle:
+        return Bundle.of(NAME, files | changed, code="x", seed=0, data=[])
+
+    other = altered(**{SETTINGS_FILE: msgspec.json.encode(settings | {"backbone": "0" * 12})})
+    with pytest.raises(Poison, match="made with backbone 000000000000"):
+        Gate(other, shipped(Registry()))
+    more = altered(**{SETTINGS_FILE: msgspec.json.encode(settings | {"seen": ["brain", "other"]})})
+    with pytest.raises(Poison, match="do not fit"):
+        Gate(more, shipped(Registry()))
+    few = io.BytesIO()
+    np.savez(few, centre=np.zeros(3))
+    with pytest.raises(Poison, match="no axes, spread"):
+        Gate(altered(**{ARRAYS_FILE: few.getvalue()}), shipped(Registry()))
+
+
+def test_the_champion_is_followed_and_where_there_is_none_that_is_said(tmp_path: Path) -> None:
+    assert isinstance(Gates(Registry()).asked(), Gate)
+    nothing = Gates(Registry(tmp_path / "own", shipped=tmp_path / "none")).asked()
+    assert isinstance(nothing, Missing)
+    assert "no champion" in nothing.why
+
+
+def test_no_image_that_was_judged_on_had_been_learned_from() -> None:
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the sets of images are not here")
+    from models.training.scope import images
+
+    fitted = {image.group for image in images(folder, ("train",))}
+    for split in ("validation", "test"):
+        assert not fitted & {image.group for image in images(folder, (split,))}
+    with (folder / "brain_mri" / "labels.csv").open(newline="") as file:
+        split_of = {row["image"]: row["split"] for row in csv.DictReader(file)}
+    learned = [image for image in images(folder, ("train",)) if image.source.dataset == "brain_mri"]
+    assert {split_of[f"images/{image.path.name}"] for image in learned} == {"train"}
