@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 from contracts.topology import TOPICS, Topic
 
+ANSWER_S: Final = 30.0
+LEADERS_S: Final = 80.0
+"""The first leaders of 150 partitions take a busy machine a minute."""
 Offsets = dict[tuple[str, int], int]
 """(topic, partition) -> offset."""
 
@@ -65,7 +68,7 @@ def make(bootstrap: str, topics: Sequence[Topic[Any]] = TOPICS) -> list[str]:
     return [topic.name for topic in missing]
 
 
-def end_offsets(bootstrap: str, topics: Sequence[Topic[Any]]) -> Offsets:
+def end_offsets(bootstrap: str, topics: Sequence[Topic[Any]], within_s: float = ANSWER_S) -> Offsets:
     """The next offset of every partition; waits for leaders. Raises Transient when the broker does not answer."""
     from kafka import KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
@@ -75,7 +78,8 @@ def end_offsets(bootstrap: str, topics: Sequence[Topic[Any]]) -> Offsets:
     except KafkaError as failure:
         raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
     try:
-        found = consumer.end_offsets([TopicPartition(t.name, p) for t in topics for p in range(t.partitions)])
+        wanted = [TopicPartition(t.name, p) for t in topics for p in range(t.partitions)]
+        found = consumer.end_offsets(wanted, timeout_ms=within_s * 1000)
         return {(where.topic, where.partition): int(end) for where, end in found.items()}
     except KafkaError as failure:
         raise Transient(f"the broker at {bootstrap} does not tell its offsets: {failure}") from failure
@@ -87,7 +91,7 @@ def main() -> None:
     """Make the topics on the broker of the environment."""
     bootstrap = Settings.from_env(os.environ).kafka
     made = make(bootstrap)
-    end_offsets(bootstrap, TOPICS)
+    end_offsets(bootstrap, TOPICS, LEADERS_S)
     print(f"made {', '.join(made) if made else 'nothing: every topic is there'}", file=sys.stderr)
 
 

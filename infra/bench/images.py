@@ -198,7 +198,7 @@ def _playing(stack: Stack, rate: float, count: int) -> Iterator[subprocess.Popen
         yield scanner
     finally:
         scanner.kill()
-        scanner.wait()
+        scanner.communicate()
 
 
 def _answered(scanner: subprocess.Popen[str]) -> dict[str, Any]:

@@ -11,6 +11,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 app.registered_commands += [*by_hand.registered_commands, *by_rules.registered_commands]
 
 
-@app.callback(epilog="Examples: ward image submit knee.jpg --patient 4711 --body-part KNEE · ward image submit folder/")
+@app.callback(epilog="Examples: ward image submit knee.jpg --patient 4711 --body-part KNEE · ward image route scan.dcm")
 def image() -> None:
     """Images by hand. Every command has --help and --json."""

@@ -75,18 +75,12 @@ class Told:
 def scanner(topology: Stack, count: int) -> Iterator[subprocess.Popen[str]]:
     """A modality that sends so many images, two a second, each until it is answered for; gone at the end."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("WARD_")}
-    one = subprocess.Popen(
-        [sys.executable, "-m", "producers.scanner", "--rate", "2", "--count", str(count), "--patience", "120s"],
-        env=ours | topology.environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield one
-    finally:
-        if one.poll() is None:
+    command = [sys.executable, "-m", "producers.scanner", "--rate", "2", "--count", str(count), "--patience", "120s"]
+    with subprocess.Popen(command, env=ours | topology.environment(), stdout=subprocess.PIPE, text=True) as one:
+        try:
+            yield one
+        finally:
             one.kill()
-        one.wait(10)
 
 
 def test_no_image_is_lost_when_gateway_datanode_and_worker_are_killed(stack: Callable[..., Stack]) -> None:

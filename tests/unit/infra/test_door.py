@@ -54,7 +54,11 @@ def knock(door: Path, *words: str) -> list[str]:
         ("lake", "lake"),
         ("cohort freeze", "lake"),
         ("plot P1", "plots"),
-        ("model train", "training"),
+        ("image route", "images"),
+        ("image submit", ""),
+        ("risk knee", ""),
+        ("model train", "training images"),
+        ("model retrain", "training images lake"),
         ("model list", ""),
     ],
 )
