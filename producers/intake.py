@@ -112,12 +112,11 @@ class Intake:
         return self.announcer.reachable()
 
     def start(self) -> None:
-        """Have the children ready, and remove what killed ones left on HDFS, where it answers."""
-        for child in self._all:
-            child.start()
-        with contextlib.suppress(Transient):
-            self.images.sweep()
-            self._identified.sweep()
+        """Get the children ready behind whoever calls, and remove what killed ones left on HDFS, where it answers.
+
+        What is taken meanwhile waits for its child.
+        """
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def close(self) -> None:
         """End the children. What is still under way ends as Transient."""
@@ -125,6 +124,16 @@ class Intake:
         for child in self._all:
             child.close()
         self.announcer.close()
+
+    def _warm(self) -> None:
+        with contextlib.suppress(Transient):
+            for _ in self._all:
+                if self._ending.is_set():
+                    return
+                with self._child() as child:  # to the end of the line, so that the next one comes
+                    child.start()
+            self.images.sweep()
+            self._identified.sweep()
 
     # -- the way -----------------------------------------------------------------------------------------------------
 

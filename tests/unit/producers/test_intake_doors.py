@@ -54,7 +54,7 @@ def test_a_path_that_leads_out_of_its_zone_is_never_asked_for(path: str) -> None
 
 
 def test_a_child_that_somebody_else_killed_is_no_verdict_on_the_file(intake: Intake) -> None:
-    intake.start()
+    intake._all[0].start()
     child = intake._all[0]._child
     assert child is not None
     threading.Timer(0.3, os.kill, (child.pid, signal.SIGKILL)).start()
