@@ -375,4 +375,4 @@ def test_the_shipped_weights_are_whole_and_small() -> None:
             registry.load(name, version)
         assert registry.load(name), "each shipped model has a champion"
     shipped = CHECKOUT / "models" / "weights"
-    assert sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file()) < 20_000_000
+    assert sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file()) <= 60_000_000
