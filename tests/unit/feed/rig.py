@@ -203,7 +203,7 @@ class Served:
     async def client(self, role: str | None = "viewer", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
         """An HTTP client of that role."""
         extra = self.bearer(role) if role is not None else {}
-        async with httpx.AsyncClient(base_url=self.url, headers=extra | headers, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=self.url, headers=extra | headers, timeout=60) as client:
             yield client
 
     @contextlib.asynccontextmanager

@@ -80,7 +80,7 @@ function fieldsOf(id) {
   const complain = (name, words) => {
     const one = errors.get(name);
     if (!one) return;
-    setText(one.error, words);
+    setText(one.error, words.replace(/^\w+: /, "")); // it stands at its field
     one.error.hidden = false;
     one.control.setAttribute("aria-invalid", "true");
     if (["patient", "sex", "age"].includes(name)) more.open = true;
