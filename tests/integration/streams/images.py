@@ -23,7 +23,7 @@ from streams import ledger
 from streams.hdfs_files import Files, path_of
 from tests.integration.streams.live import WorkerProcess, log_ends
 from tests.unit.models.imaging import made
-from tests.unit.models.imaging.small_models import AGE, TUMOUR, kept
+from tests.unit.models.imaging.small_models import AGE, TUMOUR, kept, kept_scope
 
 NOW_MS = 1_767_340_800_000
 
@@ -50,9 +50,10 @@ def image_worker(
 
 
 def small_models(folder: Path) -> Registry:
-    """The tests' own brain_tumour and bone_age as champions of that folder."""
+    """The tests' own brain_tumour and bone_age as champions of that folder, behind a gate that takes all for brains."""
     registry = Registry(folder / "models")
-    for name, settings in (("brain_tumour", TUMOUR), ("bone_age", AGE)):
+    kept_scope(registry)
+    for name, settings in (("brain_tumour", TUMOUR), ("bone_age", msgspec.structs.replace(AGE, body_part="brain"))):
         kept(registry, name, settings)
     return registry
 

@@ -6,11 +6,15 @@ others' its opposite, so a bright image has the first label; heat lies where it 
 
 from __future__ import annotations
 
+import io
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from models.imaging import gate
+from models.imaging.backbone import WIDTH, shipped
+from models.imaging.gate import OTHER, ScopeSettings
 from models.imaging.settings import MODEL_FILE, SETTINGS_FILE, ImageSettings
 from models.registry import Registry
 
@@ -88,4 +92,33 @@ def kept(registry: Registry, name: str, settings: ImageSettings, champion: bool 
     version = registry.add(name, files, code="tests", seed=1, data=(), **{"made": "2026-01-02", **fields})
     if champion:
         registry.promote(name, version, by="tests", reason="a test's own model")
+    return version
+
+
+def kept_scope(registry: Registry, seen: str = "brain") -> str:
+    """A gate that takes every image for this body part, in place of the one that is shipped; its version."""
+    backbone = shipped(registry)
+    arrays = {
+        "centre": np.zeros(WIDTH, np.float32),
+        "axes": np.eye(2, WIDTH, dtype=np.float32),
+        "spread": np.ones(2, np.float32),
+        "bank": np.eye(2, dtype=np.float32),
+        "weights": np.zeros((2, WIDTH), np.float32),
+        "bias": np.asarray([9.0, -9.0], np.float32),
+    }
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # its stubs take no mapping of arrays
+    settings = ScopeSettings(
+        seen=(seen, OTHER),
+        backbone=backbone.version,
+        least_side=8,
+        least_range=0.0,
+        low_range=0.0,
+        neighbours=1,
+        oddest=1e6,
+        other_from=0.5,
+    )
+    files = {gate.SETTINGS_FILE: msgspec.json.encode(settings), gate.ARRAYS_FILE: content.getvalue()}
+    version = registry.add(gate.NAME, files, code="tests", seed=1, data=(), made="2026-01-02")
+    registry.promote(gate.NAME, version, by="tests", reason="a test's own gate")
     return version

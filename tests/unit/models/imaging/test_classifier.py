@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from contracts.errors import Poison
+from models.champions import Missing
 from models.imaging.classifier import ImageModel, softmax
+from models.imaging.gate import Gates
 from models.imaging.pixels import Grey
 from models.imaging.settings import MODEL_FILE, SETTINGS_FILE, ImageSettings
 from models.registry import Registry
-from tests.unit.models.imaging.small_models import AGE, GAIN, SIZE, TUMOUR, graph, kept
+from tests.unit.models.imaging.small_models import AGE, GAIN, SIZE, TUMOUR, graph, kept, kept_scope
 
 
 def model(tmp_path: Path, settings: ImageSettings = TUMOUR, name: str = "brain_tumour") -> ImageModel:
@@ -138,3 +140,12 @@ def test_an_unknown_field_of_the_settings_is_refused(tmp_path: Path) -> None:
     version = registry.add("brain_tumour", files, code="tests", seed=1, data=())
     with pytest.raises(Poison, match="unknown field `x`"):
         ImageModel(registry.load("brain_tumour", version))
+
+
+def test_the_tests_own_gate_lets_in_what_the_tests_show(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    kept_scope(registry)
+    found = Gates(registry).asked()
+    assert not isinstance(found, Missing), found.why
+    assert found.judged(spot(100, 120), "brain").refusal is None
+    assert found.judged(spot(100, 120), "hand").refusal == "wrong_body_part"
