@@ -28,7 +28,8 @@ from tests.unit.models.imaging.made import dicom
 pytestmark = [pytest.mark.kafka, pytest.mark.hdfs]
 
 T0 = 1_767_340_800_000
-PLANTED = "MRN-PLANTED-77"
+PLANTED = "Planted"
+PSEUDONYM = "p-65350a1dbcd0e993"
 
 
 class Ward:
@@ -43,7 +44,7 @@ class Ward:
     def stored(self, seed: int, **attributes: Any) -> tuple[str, bytes]:
         """An image of the de-identified zone; its address and its bytes."""
         array = np.random.default_rng(seed).integers(0, 4000, (60, 90), dtype=np.uint16)
-        content = dicom(array, **attributes)
+        content = dicom(array, **{"PatientID": PSEUDONYM} | attributes)
         path = f"/images/p-{self.model}/undated/se/{seed}.dcm"
         self.storage.write(path, content)
         return f"hdfs://{path}", content
