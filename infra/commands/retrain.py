@@ -30,7 +30,7 @@ def retrain(
     by: Annotated[str | None, typer.Option(help="Who.", show_default="you")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Examples: ward model retrain brain_tumour --since -30d · ward model retrain bone_age --since 2026-01-01 --json
+    """Examples: ward retrain brain_tumour --since -30d · ward model retrain bone_age --since 2026-01-01 --json
 
     Trains a model on its set and on the images that readers accepted or corrected since, judges it and the champion on
     the set's test images, and makes it the candidate unless a figure is worse beyond its interval (exit 6).
