@@ -23,7 +23,7 @@ from models.training.intervals import auroc, ece, interval, mean, ratio
 from models.training.recipes import SEED, Progress, Say
 
 DRAWS: Final = 300
-MAPPED: Final = 60
+MAPPED: Final = 30
 """So many images with a tumour are taken apart for the heat maps' sake."""
 REFERENCE: Final[Mapping[str, float]] = {
     "accuracy": 0.95,

@@ -18,7 +18,7 @@ from models.training.evaluation import Table, defined
 from models.training.intervals import mean
 
 Floats = NDArray[np.float32]
-STEPS: Final = 10
+STEPS: Final = 8
 BLUR: Final = 0.06
 """What is taken away is blurred by this share of the side: black patches would be a marker of their own."""
 OURS: Final = "heat map"
