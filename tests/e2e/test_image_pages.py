@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,20 +14,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from contracts import codec
-from contracts.records import (
-    SCHEMA_VERSION,
-    FindingState,
-    ImageArrival,
-    ImageFeedback,
-    ImageFinding,
-    ImageJob,
-    ImageResult,
-    Priority,
-    Record,
-    Verdict,
-)
-from contracts.topology import IMAGE_ARRIVALS, IMAGE_FEEDBACK, IMAGE_FINDINGS, IMAGE_JOBS, IMAGE_RESULTS, Topic
 from infra.site import CHECKOUT
 from infra.stack import Stack
 from models.registry import Registry
@@ -44,99 +29,15 @@ DARK_IS_GLIOMA: Final = msgspec.structs.replace(TUMOUR, labels=("notumor", "glio
 """The tests' own model, turned round: a slice of a brain is mostly dark."""
 
 
-class Imaging(threading.Thread):
-    """Asks the one model of every image that arrives, and keeps the list of what was found."""
-
-    def __init__(self, bootstrap: str) -> None:
-        super().__init__(name="imaging", daemon=True)
-        from kafka import KafkaConsumer, KafkaProducer
-
-        self._consumer = KafkaConsumer(
-            IMAGE_ARRIVALS.name,
-            IMAGE_RESULTS.name,
-            IMAGE_FEEDBACK.name,
-            bootstrap_servers=bootstrap,
-            auto_offset_reset="earliest",
-        )
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
-        self._ending = threading.Event()
-        self._findings: dict[str, ImageFinding] = {}
-
-    def run(self) -> None:
-        """Until ``stop``."""
-        while not self._ending.is_set():
-            for partition, records in self._consumer.poll(timeout_ms=300).items():
-                for record in records:
-                    if partition.topic == IMAGE_ARRIVALS.name:
-                        self.arrived(codec.decode(record.value, ImageArrival))
-                    elif partition.topic == IMAGE_RESULTS.name:
-                        self.read(codec.decode(record.value, ImageResult))
-                    else:
-                        self.judged(codec.decode(record.value, ImageFeedback))
-
-    def stop(self) -> None:
-        """End, and wait for the end."""
-        self._ending.set()
-        self.join(timeout=10)
-        self._consumer.close()
-        self._producer.close()
-
-    def arrived(self, image: ImageArrival) -> None:
-        """A job for the brain model, whatever it shows."""
-        names = ("study", "instance", "uri", "sha256", "patient", "series", "modality", "body_part", "revision")
-        told = {name: getattr(image, name) for name in names} | {"arrived_ms": image.at_ms, "at_ms": image.at_ms}
-        told["uri"] = f"hdfs://{image.uri.removeprefix('hdfs://')}"
-        job = ImageJob(version=SCHEMA_VERSION, job_id=f"j-{image.sha256[:24]}", model="brain_tumour", **told)
-        self._send(IMAGE_JOBS, image.study, job)
-
-    def read(self, result: ImageResult) -> None:
-        """What is positive waits on the list."""
-        if not result.positive:
-            return
-        made = ImageFinding(
-            version=SCHEMA_VERSION,
-            finding_id=f"f-{result.job_id}",
-            seq=0,
-            study=result.study,
-            instance=result.instance,
-            patient=result.patient or "",
-            model=result.model,
-            label=result.label or "",
-            priority=Priority.HIGH,
-            state=FindingState.OPEN,
-            at_ms=result.at_ms,
-            job_id=result.job_id,
-            policy="0" * 12,
-            why="glioma is of high priority",
-            probability=result.probability,
-        )
-        self._findings[result.job_id] = made
-        self._send(IMAGE_FINDINGS, result.study, made)
-
-    def judged(self, said: ImageFeedback) -> None:
-        """What was judged waits no longer."""
-        before = self._findings[said.job_id]
-        state = FindingState.ACCEPTED if said.verdict is Verdict.ACCEPT else FindingState.REJECTED
-        made = msgspec.structs.replace(before, seq=before.seq + 1, state=state, actor=said.actor, at_ms=said.at_ms)
-        self._findings[said.job_id] = made
-        self._send(IMAGE_FINDINGS, said.study, made)
-
-    def _send(self, topic: Topic[Any], key: str, record: Record) -> None:
-        self._producer.send(topic.name, codec.encode(record), key=key.encode()).get(timeout=30)
-
-
 @pytest.fixture(scope="module")
 def image_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Broker, HDFS, gateway, image worker and feed of this module's own, with models that are made in a moment."""
+    """Everything that images go through, of this module's own, with models that are made in a moment."""
     state = tmp_path_factory.mktemp("images") / "state"
     registry = Registry(state / "models")
     kept(registry, "brain_tumour", DARK_IS_GLIOMA)
     kept(registry, "bone_age", AGE)
-    with started(state, ["feed", "gateway", "image-worker"], {"WARD_FEED_DEMO": "true"}) as stack:
-        imaging = Imaging(stack.environment()["WARD_KAFKA"])
-        imaging.start()
+    with started(state, ["feed", "gateway", "imaging", "image-worker"], {"WARD_FEED_DEMO": "true"}) as stack:
         yield stack
-        imaging.stop()
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,14 @@ def picture(seed: int, rows: int = SIDE, cols: int = SIDE) -> Grey:
     """A made-up film: shapes of several sizes, no two alike."""
     chance = np.random.default_rng(seed)
     made = np.sum([gaussian_filter(chance.normal(size=(rows, cols)), size) * size for size in (1.0, 3.0, 9.0)], axis=0)
-    return ((made - made.min()) / np.ptp(made)).astype(np.float32)
+    low, high = float(made.min()), float(made.max())
+    return np.asarray((made - low) / (high - low), np.float32)
 
 
 def jpeg(pixels: Grey, quality: int = 40) -> Grey:
     raw = io.BytesIO()
     Image.fromarray((pixels * 255).astype(np.uint8)).save(raw, "JPEG", quality=quality)
-    return np.asarray(Image.open(raw), np.float32) / 255
+    return np.asarray(np.asarray(Image.open(raw), np.float32) / 255, np.float32)
 
 
 def resized(pixels: Grey) -> Grey:
