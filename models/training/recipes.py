@@ -113,12 +113,20 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "models.training.imaging_brain",
         "models.training.imaging_brain_evaluation",
         "glioma, meningioma, pituitary tumour or none in a slice of brain MRI, and where it shows",
+        (
+            "Aimed at: macro-F1 0.975, AUROC 0.999 and a calibration error of 0.02 on test. Plain tuning at 192 pixels "
+            "gave 0.960 and 0.999. A second network beside the first was tried and gained nothing on validation.",
+        ),
         home="brain_mri",
     ),
     "bone_age": Recipe(
         "models.training.imaging_bone",
         "models.training.imaging_bone_evaluation",
         "how old the bones of a child's hand look, in months, and where it shows",
+        (
+            "Aimed at: a mean absolute error of 8 months on test. Plain tuning at 256 pixels gave 9.7. Not tried: a "
+            "second network, tuning of the earliest blocks, more than 30 epochs.",
+        ),
         home="bone_age",
     ),
     "knee_osteoporosis_tabular": Recipe(
