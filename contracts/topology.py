@@ -172,7 +172,7 @@ STEPS: Final[tuple[Step, ...]] = (
         reads=(IMAGE_JOBS,),
         writes=(IMAGE_RESULTS, DEAD_LETTERS),
     ),
-    Step("producers.image_return", "results as DICOM, to where they are wanted", reads=(IMAGE_RESULTS, IMAGE_STUDIES)),
+    Step("producers.image_return", "results as DICOM, to where they are wanted", reads=(IMAGE_RESULTS,)),
     Step(
         "streams.feed.server",
         "the live alert feed",

@@ -120,7 +120,7 @@ def _judged(found: Evaluation) -> str:
         "test": "None of its cases was used for training, tuning or the choice of thresholds.",
         "validation": "Training stopped, calibration and thresholds were chosen on it: these figures flatter.",
     }
-    return f"{found.n:,} cases. {aim.get(found.split, '')}".strip()
+    return f"{found.n:,} cases. {found.flatters or aim.get(found.split, '')}".strip()
 
 
 def _figures(found: Evaluation) -> list[str]:

@@ -51,8 +51,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """A model on one split of one folder of data. ``n`` is how many cases (windows, stays, images) it was judged on.
 
     ``sha256`` is of the model's manifest. ``metrics`` are named kind first: ``auroc_hypotension``, ``skill_spo2_4h``,
-    a baseline's with the baseline last: ``auroc_hypotension_news2``. ``notes`` say what the figures do not. ``plots``
-    are PNG files by name; they are no part of the JSON form.
+    a baseline's with the baseline last: ``auroc_hypotension_news2``. ``notes`` say what the figures do not;
+    ``flatters`` says what was chosen with these very cases, where something was. ``plots`` are PNG files by name; they
+    are no part of the JSON form.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     plots: Mapping[str, bytes] = {}
+    flatters: str | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON form, all but the plots."""

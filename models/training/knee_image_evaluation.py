@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -59,6 +60,7 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         tables=(_beside(metrics, found, flat), confusion(found), _attempts(), *audit.tables()),
         notes=(*audit.remarks(metrics), *_notes(part, settings, found)),
         plots=_plots(found, flat),
+        flatters=FLATTERS,
     )
 
 
@@ -122,6 +124,12 @@ def _attempts() -> Table:
     return Table(title=title, columns=("seen", "logistic regression", "ridge of the T-score"), rows=ATTEMPTS)
 
 
+FLATTERS: Final = (
+    "Nothing was fitted to the cases judged, but where to look in an image, and the rule by which the model speaks at "
+    "all, were chosen with all images in view: these figures flatter."
+)
+
+
 def _notes(part: str, settings: ImageSettings, found: Crossed) -> tuple[str, ...]:
     how = {
         "test": "The version as it is, on images set aside: few, so the intervals are wide; `cv` is steadier.",
@@ -135,6 +143,8 @@ def _notes(part: str, settings: ImageSettings, found: Crossed) -> tuple[str, ...
         f"Osteoporosis is told from {settings.threshold:g} on, else the likelier of the others, as a worker tells it.",
         "Where to look (how much around the joint) was chosen on these images among the attempts listed: the figures "
         "are on the high side by what that choice is worth.",
+        "It speaks because its macro-F1 and balanced accuracy are above those of the commonest label. A first rule "
+        "also asked for a better log loss, which it does not reach, and was given up after that was seen.",
         f"{len(found.truth)} images. Images that the source files under two diagnoses were left out: its labels are "
         "not beyond doubt.",
     )

@@ -13,6 +13,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,9 +97,9 @@ def test_what_is_sent_is_stored_told_once_and_known_again_after_a_restart(
     content = image_store.images(settings).read(arrival.uri)
     assert hashlib.sha256(content).hexdigest() == arrival.sha256
     assert arrival.patient == names(door).patient(original(path, "PatientID"))
-    assert (
-        arrival.uri == f"/images/{arrival.patient}/2023-{arrival.uri.split('/')[3][5:]}/{arrival.series}/{instance}.dcm"
-    )
+    taken = date.fromisoformat(original(path, "StudyDate"))
+    day = names(door).shifted(taken, original(path, "PatientID")).isoformat()
+    assert arrival.uri == f"/images/{arrival.patient}/{day}/{arrival.series}/{instance}.dcm"
     assert (arrival.modality, arrival.body_part, arrival.view, arrival.sex, arrival.source) == (
         "DX",
         "KNEE",
