@@ -147,7 +147,7 @@ async def test_with_hdfs_away_a_picture_is_missed_and_the_numbers_stand(tmp_path
         "hdfs:///images/.hidden/1.png",
         "hdfs:///imagesque/1.png",
         "file:///images/p-1/1.png",
-        "/images/p-1/1.png",
+        "/imagesque/p-1/1.png",
         "hdfs:///images/p-1/%2e%2e/1.png",
         "hdfs:///images/p-1/1.png\n",
         "hdfs:///images/" + "a/" * 700 + "1.png",
@@ -161,7 +161,7 @@ def test_a_picture_lies_below_images_and_nowhere_else(uri: str) -> None:
 
 def test_a_picture_is_found_with_and_without_the_name_of_the_namenode() -> None:
     path = "/images/p-01/2026-01-02/2.25.1/2.25.2.dcm.brain_tumour.heat.png"
-    assert picture_path(f"hdfs://{path}") == picture_path(f"hdfs://127.0.0.1:8020{path}") == path
+    assert picture_path(f"hdfs://{path}") == picture_path(f"hdfs://127.0.0.1:8020{path}") == picture_path(path) == path
 
 
 @pytest.mark.parametrize(
