@@ -78,7 +78,7 @@ def _memory(_stack: Stack) -> Iterator[Finding]:
         yield Finding(
             "memory",
             f"{available / 2**30:.1f} GiB of memory left",
-            "stop other programs; the whole demo takes about 3 GiB, without lake,hive half of it",
+            "stop other programs; the whole demo takes about 4 GiB, without images,lake,hive about a third of it",
         )
 
 
