@@ -5,7 +5,6 @@ Exit codes: 0 after SIGTERM or SIGINT, 2 for a wrong setting, 4 when no broker a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -15,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 
-from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
 from contracts.topology import DEAD_LETTERS, IMAGE_JOBS, IMAGE_RESULTS
 from models.champions import Event, Missing
@@ -26,8 +24,7 @@ from streams.hdfs_files import Files
 from streams.image_jobs import ImageWorker
 from streams.image_metrics import ImageWorkerMetrics
 from streams.image_reading import Gate, ImageReader, Open
-from streams.logs import set_up
-from streams.running import check_topics, serve_metrics
+from streams.running import entered, serve_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +33,8 @@ NEEDED: Final = (IMAGE_JOBS, IMAGE_RESULTS, DEAD_LETTERS)
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    try:
-        settings = Settings.from_env(os.environ)
-        set_up(settings.log_level, settings.log_format)
-        logging.getLogger("hdfs").setLevel(logging.WARNING)  # it says each file that it reads and writes
-        asyncio.run(check_topics(settings.kafka, NEEDED))
-        return run(settings)
-    except Misconfigured as wrong:
-        print(f"ward image worker: {wrong}", file=sys.stderr)
-        return 2
-    except Transient as away:
-        print(f"ward image worker: {away}", file=sys.stderr)
-        return 4
+    logging.getLogger("hdfs").setLevel(logging.WARNING)  # it says each file that it reads and writes
+    return entered("image worker", lambda: Settings.from_env(os.environ), NEEDED, run)
 
 
 def run(settings: Settings) -> int:

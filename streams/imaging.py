@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from contracts.errors import Misconfigured, Transient
+from contracts.errors import Misconfigured
 from contracts.pseudonyms import Pseudonyms
 from contracts.settings import Settings
 from contracts.topology import (
@@ -31,12 +31,10 @@ from models.imaging.findings import load_findings
 from models.imaging.keyfile import pseudonyms
 from models.imaging.rules import load_rules
 from streams.image_metrics import ImagingMetrics
-from streams.logs import set_up
-from streams.running import Outcome, check_topics, serve_metrics, until_stopped
+from streams.running import Outcome, carried, entered, serve_metrics
 
 log = structlog.get_logger(__name__)
 
-LEAVE_S: Final = 6.0
 NEEDED: Final = (
     IMAGE_ARRIVALS,
     IMAGE_JOBS,
@@ -61,17 +59,7 @@ class Imaging:
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    try:
-        settings = Settings.from_env(os.environ)
-        set_up(settings.log_level, settings.log_format)
-        asyncio.run(check_topics(settings.kafka, NEEDED))
-        return run(settings)
-    except Misconfigured as wrong:
-        print(f"ward imaging: {wrong}", file=sys.stderr)
-        return 2
-    except Transient as away:
-        print(f"ward imaging: {away}", file=sys.stderr)
-        return 4
+    return entered("imaging", lambda: Settings.from_env(os.environ), NEEDED, run)
 
 
 def build_imaging(settings: Settings, halt: Callable[[str], None]) -> Imaging:
@@ -141,21 +129,13 @@ def _names(settings: Settings) -> Pseudonyms | None:
 
 def run(settings: Settings) -> int:
     """The Faust app on an event loop of its own."""
-    import faust
-
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     outcome = Outcome()
     parts = build_imaging(settings, lambda reason: outcome.halted(reason))
     serve_metrics(parts.metrics, "imaging_metrics_port", settings, dict)
-    runner = faust.Worker(parts.app, loop=loop, quiet=True, override_logging=False)
-    runner.spinner = None
     log.info("imaging starts", kafka=settings.kafka, group=settings.imaging_group, pid=os.getpid())
-    try:
-        loop.run_until_complete(until_stopped(runner, outcome))
-        loop.run_until_complete(asyncio.wait_for(_leave(runner, parts), LEAVE_S))
-    except TimeoutError:
-        log.warning("left without waiting any longer", seconds=LEAVE_S)
+    carried(parts.app, loop, outcome, lambda runner: _leave(runner, parts))
     log.info("imaging ends", code=outcome.code)
     sys.stderr.flush()
     os._exit(outcome.code)  # Faust's consumer thread may still be joining the group and would hold the process

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import structlog
@@ -13,11 +14,31 @@ import structlog
 from contracts.errors import Misconfigured, Transient
 from contracts.settings import PREFIX, Settings
 from contracts.topology import Topic
+from streams.logs import set_up
 from streams.metrics import Exported
 
 log = structlog.get_logger(__name__)
 
 BROKER_S: Final = 15.0
+LEAVE_S: Final = 6.0
+"""Faust may still be joining its group and not listen to a stop; all that matters is in the log by then."""
+
+
+def entered(
+    name: str, settings: Callable[[], Settings], needed: Sequence[Topic[Any]], run: Callable[[Settings], int]
+) -> int:
+    """Run a program whose topics are there. Exit code: that of ``run``, 2 for a wrong setting, 4 without a broker."""
+    try:
+        found = settings()
+        set_up(found.log_level, found.log_format)
+        asyncio.run(check_topics(found.kafka, needed))
+        return run(found)
+    except Misconfigured as wrong:
+        print(f"ward {name}: {wrong}", file=sys.stderr)
+        return 2
+    except Transient as away:
+        print(f"ward {name}: {away}", file=sys.stderr)
+        return 4
 
 
 async def check_topics(bootstrap: str, needed: Sequence[Topic[Any]]) -> None:
@@ -84,6 +105,21 @@ class Outcome:
         """Told to stop."""
         log.info("told to stop", signal=name)
         self.ending.set()
+
+
+def carried(
+    app: Any, loop: asyncio.AbstractEventLoop, outcome: Outcome, leave: Callable[[Any], Coroutine[Any, Any, None]]
+) -> None:
+    """Run a Faust app until a signal, a halt, or its own end, and have it leave in good order if it does so in time."""
+    import faust
+
+    runner = faust.Worker(app, loop=loop, quiet=True, override_logging=False)
+    runner.spinner = None
+    try:
+        loop.run_until_complete(until_stopped(runner, outcome))
+        loop.run_until_complete(asyncio.wait_for(leave(runner), LEAVE_S))
+    except TimeoutError:
+        log.warning("left without waiting any longer", seconds=LEAVE_S)
 
 
 async def until_stopped(runner: Any, outcome: Outcome) -> None:
