@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from contracts import codec
 from contracts.errors import Transient
-from contracts.topology import ALERTS, DEAD_LETTERS, FORECASTS, SCORES, VITALS
+from contracts.topology import SCORES, VITALS
 from streams.counsel import Counsel, Outspoken
 from streams.logreader import LogReader
 from streams.metrics import WorkerMetrics
 from streams.outbox import Outbox
+from streams.outgoing import outgoing
 from streams.sequence import Verdict
 from streams.snapshots import Snapshots
 from streams.wardlog import Core, Effects, LogRecord, Newcomer, WardLog
@@ -208,7 +208,18 @@ class VitalsShell:
             self._poison_run = 0
 
     async def _send(self, record: LogRecord, effects: Effects) -> None:
-        outbox, metrics, lane = self._outbox, self._metrics, record.partition
+        self._count(record, effects)
+        at_s = record.at_ms / 1000
+
+        def on_time(_: Any) -> None:
+            self._metrics.log_delay_seconds.observe(max(0.0, time.time() - at_s))
+
+        for out in outgoing(record, effects):
+            acked = on_time if out.topic is SCORES else None
+            await self._outbox.put(record.partition, out.topic.name, out.key, out.value, out.partition, acked)
+
+    def _count(self, record: LogRecord, effects: Effects) -> None:
+        metrics = self._metrics
         for letter in effects.letters:
             log.warning(
                 "record set aside",
@@ -218,30 +229,18 @@ class VitalsShell:
                 offset=record.offset,
             )
             metrics.dead_letters.labels(letter.reason).inc()
-            await outbox.put(lane, DEAD_LETTERS.name, record.topic.encode(), codec.encode(letter))
         for transition in effects.transitions:
             metrics.transitions.labels(transition.event, transition.priority, transition.category).inc()
-            await outbox.put(lane, ALERTS.name, transition.alert_id.encode(), codec.encode(transition))
         if effects.readings:
             metrics.readings.labels("all").inc(effects.readings)
             metrics.readings.labels("late").inc(effects.late)
             metrics.readings.labels("duplicate").inc(effects.duplicates)
         for forecast in effects.forecasts:
             self._outspoken.forecast(forecast)
-            await outbox.put(lane, FORECASTS.name, forecast.ward.encode(), codec.encode(forecast), record.partition)
-        at_s = record.at_ms / 1000
         for scores in effects.scores:
             metrics.scores.inc(len(scores.beds))
             if scores.outlooks:
                 self._outspoken.scores(scores)
-            await outbox.put(
-                lane,
-                SCORES.name,
-                scores.ward.encode(),
-                codec.encode(scores),
-                record.partition,  # these topics have as many partitions and the ward as key
-                acked=lambda _: metrics.log_delay_seconds.observe(max(0.0, time.time() - at_s)),
-            )
 
     # -- cuts ----------------------------------------------------------------------------------------------------------
 

@@ -29,18 +29,11 @@ def side_of(name: str, asked: Iterable[str], settings: Settings, registry: Regis
 
     Raises Misconfigured, which names the option, for a model that is none; NotThere for a version that is not there.
     """
-    from contracts.errors import Misconfigured
-    from models.vitals.engine import LOADERS
+    from models.vitals.asked import versions_of
     from models.ward.policy import load_policy
-    from streams.compare.sides import NONE, Side
+    from streams.compare.sides import Side
 
-    policy, models = settings.policy, dict[str, str]()
-    for one in filter(None, asked):
-        model, at, version = one.partition("@")
-        if not at:
-            policy = one
-        elif model not in LOADERS:
-            raise Misconfigured(f"--{name} {one}: no model {model}; there are {', '.join(LOADERS)}")
-        else:
-            models[model] = version if version == NONE else registry.resolve(model, version)
-    return Side(name, load_policy(policy), models)
+    words = [word for word in asked if word]
+    files = [word for word in words if "@" not in word]
+    models = versions_of((word for word in words if "@" in word), f"--{name}", registry)
+    return Side(name, load_policy(files[-1] if files else settings.policy), models)

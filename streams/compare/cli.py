@@ -16,7 +16,6 @@ from streams.compare.asked import models_of, side_of
 if TYPE_CHECKING:
     from contracts.settings import Settings
     from models.registry import Registry
-    from streams.compare.episodes import Book
     from streams.compare.report import Comparison
     from streams.compare.sides import Decided, Side
     from streams.compare.span import Span
@@ -233,6 +232,7 @@ def _compared(
     from streams.compare.report import Comparison
     from streams.compare.span import survey
     from streams.compare.truth import read_truth
+    from streams.compare.written import written_live
 
     settings = _settings()
     registry = Registry(own_folder(settings))
@@ -246,7 +246,7 @@ def _compared(
     if truth is not None:
         first, last = both[0].first_ms or 0, both[0].last_ms or 0
         events = read_truth(truth, first if from_ms is None else from_ms, last if to_ms is None else to_ms)
-    written = _written(settings, span) if topic == VITALS.name else None
+    written = written_live(settings.kafka, span) if topic == VITALS.name else None
     return Comparison.of(span, both, took_s, with_models, events=events, written=written, missing=missing)
 
 
@@ -272,22 +272,6 @@ def _decided(
             print(f"{done} of {span.records} records, {done / (last - began):.0f} a second", file=sys.stderr)
 
     return deciding.decided(records(settings.kafka, span), span, sides, models, progress), frozenset(missing)
-
-
-def _written(settings: Settings, span: Span) -> Book:
-    """What was written live of the span's records."""
-    from contracts import codec
-    from contracts.records import AlertTransition
-    from contracts.topology import ALERTS
-    from streams.compare.episodes import Book
-    from streams.ledger import read
-
-    book = Book()
-    for record in read(settings.kafka, ALERTS.name):
-        transition = codec.decode(record.value, AlertTransition)
-        if span.counts(transition.source):
-            book.add(transition)
-    return book
 
 
 def _settings() -> Settings:

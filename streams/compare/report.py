@@ -15,6 +15,7 @@ from streams.compare.matching import Pair, match
 from streams.compare.sides import Decided
 from streams.compare.span import Span
 from streams.compare.truth import Event, judged
+from streams.compare.written import held_against
 
 FATES: Final = ("same", "earlier", "later", "changed", "lost", "new")
 SHOWN: Final = 20
@@ -79,7 +80,7 @@ def document(found: Comparison) -> dict[str, Any]:
         "by_bed": _grouped(found.pairs, lambda pair: (pair.either.episode.ward, pair.either.bed), ("ward", "bed")),
         "differences": [_difference(pair) for pair in found.pairs if pair.fate != "same"],
         "truth": None if found.events is None else judged(found.events, *alarms),
-        "written": None if found.written is None else _written(champion.book, found.written),
+        "written": None if found.written is None else held_against(champion.book, found.written),
         "took": {
             "seconds": round(found.took_s, 2),
             "records_per_s": _per(2 * span.records, found.took_s),
@@ -150,19 +151,6 @@ def _difference(pair: Pair) -> dict[str, Any]:
         "shift_s": pair.shift_s,
         "champion": side("champion"),
         "candidate": side("candidate"),
-    }
-
-
-def _written(decided: Book, written: Book) -> dict[str, Any]:
-    ours = {(episode, seq): line for episode, alert in decided.alerts.items() for seq, line in alert.lines.items()}
-    theirs = {(episode, seq): line for episode, alert in written.alerts.items() for seq, line in alert.lines.items()}
-    return {
-        "same": ours == theirs and not written.conflicts,
-        "hash": written.hash(),
-        "transitions": len(theirs),
-        "missing": len(ours.keys() - theirs.keys()),
-        "unexplained": len(theirs.keys() - ours.keys()),
-        "otherwise": sum(ours[key] != theirs[key] for key in ours.keys() & theirs.keys()),
     }
 
 

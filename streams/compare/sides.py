@@ -6,13 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from contracts.records import ModelRef, SourceOffset, VitalsFrame
 from contracts.topology import CLOCK_KEY
 from models.burden import SLOT_MS
+from models.vitals.asked import NONE
 from models.vitals.engine import VitalsModels
 from models.ward.core import Outputs, WardCore, WardState
 from models.ward.policy import Policy
@@ -20,8 +21,6 @@ from streams.compare.episodes import Book
 from streams.compare.span import Cut, Span
 from streams.counsel import Inline
 from streams.wardlog import Effects, LogRecord, WardLog
-
-NONE: Final = "none"
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,12 @@ class Decider:
         """Decide one record and hand over what it led to, counting nothing."""
         return await self.logs[record.partition].take(record)
 
-    async def take(self, record: LogRecord) -> None:
-        """Decide one record; what the warm-up leads to is not counted."""
+    async def take(self, record: LogRecord) -> Effects:
+        """Decide one record and hand over what it led to; what the warm-up leads to is not counted."""
         log, decided = self.logs[record.partition], self.decided
         effects = await log.take(record)
         if record.offset < self._span.parts[record.partition].start:
-            return
+            return effects
         decided.records += 1
         decided.readings += effects.readings
         decided.late += effects.late
@@ -124,6 +123,7 @@ class Decider:
         if self._slots.get(record.partition) != record.at_ms // SLOT_MS:
             self._slots[record.partition] = record.at_ms // SLOT_MS
             self._hear(log, record.at_ms)
+        return effects
 
     def _hear(self, log: WardLog, at_ms: int) -> None:
         """Once a slot, by the log's clock: which beds were heard in it, and which models are in force."""

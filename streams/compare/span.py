@@ -150,6 +150,50 @@ def ahead(bootstrap: str, topic: str, warm_up_s: float | None) -> Span:
     return Span(topic, len(parts), from_ms, None, parts, _said(parts, bounds, early_s))
 
 
+def before(bootstrap: str, topic: str, starts: Mapping[int, int], first_ms: int) -> Span:
+    """What leads to the state at these offsets, by partition, of which the first record is of ``first_ms``.
+
+    Found as ``survey`` finds it; empty where the broker no longer has the topic or what stood there. Raises Transient
+    without a broker.
+    """
+    from confluent_kafka import Consumer, KafkaException
+
+    early_ms = first_ms - int(WARM_UP_S * 1000)
+    consumer = Consumer(_settings(bootstrap))
+    try:
+        held = topic in consumer.list_topics(timeout=10).topics
+        bounds = _bounds(consumer, topic, sorted(starts)) if held else dict.fromkeys(starts, (NEVER, NEVER))
+        begins = _offsets(consumer, topic, early_ms, bounds, 0) if held else dict(starts)
+    except KafkaException as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    finally:
+        consumer.close()
+    lows = {p: low for p, (low, _) in bounds.items()}
+    cuts = whole_cuts(bootstrap, starts, lows) if held and topic == VITALS.name else {}
+    parts = {
+        p: Part(cuts[p].offset if p in cuts else min(begins[p], start), start, start, cuts.get(p))
+        for p, start in sorted(starts.items())
+    }
+    return Span(topic, len(parts), early_ms, first_ms, parts, _said(parts, bounds, WARM_UP_S))
+
+
+def ends(bootstrap: str, topic: str) -> dict[int, int]:
+    """The next offset of each partition. Raises Misconfigured when the topic is not there, Transient without a
+    broker."""
+    from confluent_kafka import Consumer, KafkaException
+
+    consumer = Consumer(_settings(bootstrap))
+    try:
+        known = consumer.list_topics(timeout=10).topics
+        if topic not in known:
+            raise Misconfigured(f"no topic {topic} at {bootstrap}")
+        return {p: high for p, (_, high) in _bounds(consumer, topic, sorted(known[topic].partitions)).items()}
+    except KafkaException as failure:
+        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+    finally:
+        consumer.close()
+
+
 def follow(bootstrap: str, span: Span) -> Iterator[LogRecord | None]:
     """The records of a span without end as they come; None when nothing has come for a moment.
 
@@ -202,7 +246,7 @@ def spoken_of(record: LogRecord, who: str) -> bool:
 
 def _said(parts: Mapping[int, Part], bounds: Mapping[int, tuple[int, int]], early_s: float) -> str:
     by_cut = sum(part.cut is not None for part in parts.values())
-    at_start = sum(part.cut is None and part.start == bounds[p][0] for p, part in parts.items())
+    at_start = sum(part.cut is None and part.start <= bounds[p][0] for p, part in parts.items())
     whole = sum(part.cut is None and part.start > part.begin == bounds[p][0] for p, part in parts.items())
     warmed = len(parts) - by_cut - at_start - whole
     words = [
