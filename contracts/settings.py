@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     feed_demo: bool = False
     feed_history_s: int = 900
     feed_users: str | None = None
+    feed_replay: str | None = None
+    """The replay that the feed shows, marked and silent; None: the ward, live."""
     audit_log: str | None = None
     policy: str | None = None
     models_dir: str | None = None

@@ -11,8 +11,8 @@ import structlog
 
 from contracts import codec
 from contracts.errors import Misconfigured, Poison, Transient
-from contracts.records import AlertTransition, Vital
-from contracts.topology import FORECASTS, partition_for
+from contracts.records import AlertTransition, Vital, VitalsForecast
+from contracts.topology import Topic, partition_for
 from models.bundle import Bundle, Interval
 from models.registry import Registry
 from streams.feed.outlooks import Forecast, Outlooks, drivers_shown, forecast_shown, forecasts_in
@@ -187,27 +187,29 @@ def model_in_force(told: dict[str, Any], outlooks: Outlooks, ward: str, forecast
     return told | {"since": since, "in_force": now is not None and now.version == told["version"]}
 
 
-async def at_onset(bootstrap: str, raised: AlertTransition) -> tuple[Forecast | None, str | None]:
+async def at_onset(
+    bootstrap: str, forecasts: Topic[VitalsForecast], raised: AlertTransition
+) -> tuple[Forecast | None, str | None]:
     """The forecast that the ward's log held for the bed when the advisory was raised, or why there is none."""
     if kind_of(raised.condition).kind != "forecast":
         return None, None
     try:
         async with asyncio.timeout(LOOK_S):
-            found = await _from_log(bootstrap, raised)
+            found = await _from_log(bootstrap, forecasts, raised)
     except (Transient, TimeoutError, OSError) as away:
         log.warning("a forecast could not be looked up", alert=raised.alert_id, why=repr(away))
         return None, "the log could not be searched in time; try again"
     return found, None if found is not None else "the forecast of that moment is not in the log any more"
 
 
-async def _from_log(bootstrap: str, raised: AlertTransition) -> Forecast | None:
-    partition = partition_for(raised.ward, FORECASTS.partitions)
+async def _from_log(bootstrap: str, forecasts: Topic[VitalsForecast], raised: AlertTransition) -> Forecast | None:
+    partition = partition_for(raised.ward, forecasts.partitions)
     async with consumer(bootstrap) as reader:
-        here = [one for one in await partitions_of(reader, FORECASTS) if one.partition == partition]
+        here = [one for one in await partitions_of(reader, forecasts) if one.partition == partition]
         first = await from_time(lambda: raised.at_ms - LOOK_BEFORE_MS)(reader, here)
         last = await from_time(lambda: raised.at_ms + LOOK_AFTER_MS)(reader, here)
     newest: Forecast | None = None
-    async for record in read_span(bootstrap, FORECASTS, {partition: (first[partition], last[partition])}):
+    async for record in read_span(bootstrap, forecasts, {partition: (first[partition], last[partition])}):
         try:
             told = forecasts_in(record.value)
         except Poison:

@@ -15,7 +15,7 @@ from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import AlertTransition, Category
 from contracts.settings import Settings
-from contracts.topology import ALERTS, partition_for
+from contracts.topology import partition_for
 from models.registry import Registry
 from streams.feed import advice
 from streams.feed.access import LIFETIME_S, Access, Identity, Role
@@ -25,11 +25,12 @@ from streams.feed.audit import AuditLog, Entry
 from streams.feed.explain import AUDIENCE, limits_summary, policy_summary, rule_text
 from streams.feed.fanout import SIGNED_OUT
 from streams.feed.gauges import Gauges
-from streams.feed.guard import COOKIE, address_of
+from streams.feed.guard import address_of, cookie_of
 from streams.feed.ledger import Alert
 from streams.feed.live import Live
 from streams.feed.outlooks import STALE_MS, forecast_shown
 from streams.feed.places import models_dir
+from streams.feed.replay_page import marked
 from streams.feed.replies import ApiError, bad_field, body_as, reply
 from streams.feed.taps import read_span
 
@@ -77,6 +78,7 @@ class Api:
         self._gauges = gauges
         self._drain_s = drain_s
         self._registry = Registry(models_dir(settings))
+        self._cookie = cookie_of(live.replay)
 
     # -- the page and the process ------------------------------------------------------------------------------------
 
@@ -91,10 +93,13 @@ class Api:
     async def _page(self, page: Path, request: Request, who: Identity | None) -> Response:
         if not page.is_file():
             raise ApiError(404, "no_page", "the page is not part of this installation", "use the API, or ward tail")
-        answer = FileResponse(page, media_type="text/html")
+        replay = self._live.replay
+        answer = (
+            FileResponse(page, media_type="text/html") if replay is None else marked(page.read_text("utf-8"), replay)
+        )
         if who is None and self._settings.feed_demo:
             secret, demo = self._access.demo()
-            _set_cookie(answer, request, secret)
+            self._set_cookie(answer, request, secret)
             entry = Entry(who=demo.actor, role=demo.role.value, what="sign_in", where="", outcome="ok", detail="demo")
             await self._audit.write(msgspec.structs.replace(entry, address=address_of(request)))
         return answer
@@ -132,13 +137,13 @@ class Api:
             raise ApiError(401, "bad_token", "that token is not known", "ask an administrator for a token")
         secret, identity = found
         request.state.actor = identity
-        answer = reply(_shown(identity))
-        _set_cookie(answer, request, secret)
+        answer = reply(self._shown(identity))
+        self._set_cookie(answer, request, secret)
         return answer
 
     async def session(self, _request: Request, who: Identity | None) -> Response:
         """Who is signed in."""
-        return reply(_shown(known(who)))
+        return reply(self._shown(known(who)))
 
     async def sign_out(self, _request: Request, who: Identity | None) -> Response:
         """End the session and its streams."""
@@ -147,7 +152,7 @@ class Api:
             self._access.sessions.close(identity.session)
             self._live.cut(SIGNED_OUT, lambda client: client.session == identity.session)
         answer = reply({"signed_out": identity.session is not None})
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
         return answer
 
     async def add_user(self, request: Request, _who: Identity | None) -> Response:
@@ -288,6 +293,22 @@ class Api:
         await self._desk.submit(asked, identity)
         return reply({"action_id": asked.action_id}, 202)
 
+    def _shown(self, who: Identity) -> dict[str, Any]:
+        replay = self._live.replay
+        told = {"actor": who.actor, "role": who.role.value, "demo": who.demo}
+        return told | {"replay": replay, "silent": replay is not None}
+
+    def _set_cookie(self, answer: Response, request: Request, secret: str) -> None:
+        answer.set_cookie(
+            self._cookie,
+            secret,
+            max_age=int(LIFETIME_S),
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+
     def _trend(self, ward: str, bed: str, patient: str, seconds: int, end_ms: int | None) -> dict[str, Any]:
         trend = self._live.trends.read(ward, bed, seconds, end_ms)
         limits = limits_summary(self._live.policy.limits_for(ward, patient))
@@ -298,7 +319,7 @@ class Api:
         raised = advice.first_of(alert.transitions())
         told, (forecast, missing) = await asyncio.gather(
             asyncio.to_thread(advice.evidence, self._registry, raised),
-            advice.at_onset(self._settings.kafka, raised),
+            advice.at_onset(self._settings.kafka, self._live.read.forecasts, raised),
         )
         return {
             "model": advice.model_in_force(told, self._live.outlooks, raised.ward, forecast),
@@ -315,7 +336,7 @@ class Api:
         try:
             async with asyncio.timeout(SEARCH_S):
                 span = {partition: (begins[partition], offsets[partition])}
-                async for record in read_span(self._settings.kafka, ALERTS, span):
+                async for record in read_span(self._settings.kafka, self._live.read.alerts, span):
                     if record.key != alert_id.encode() or self._live.ledger.passes_over(partition, record.offset):
                         continue
                     try:
@@ -330,21 +351,5 @@ class Api:
         return alert
 
 
-def _shown(who: Identity) -> dict[str, Any]:
-    return {"actor": who.actor, "role": who.role.value, "demo": who.demo}
-
-
 def _ward(request: Request) -> str | None:
     return request.query_params.get("ward") or None
-
-
-def _set_cookie(answer: Response, request: Request, secret: str) -> None:
-    answer.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(LIFETIME_S),
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )

@@ -24,6 +24,8 @@ COOKIE: Final = "ward_session"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ANYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+REPLAYS: Final = "replay"
+"""What stands in the audit log before the name of a replay: a bed of it is not the bed of today."""
 KEPT_BY_BROWSERS: Final = ("/static", "/web")
 """What a browser may keep and ask about again; everything else comes with a session or speaks of patients."""
 REFUSALS_A_MINUTE: Final = 60
@@ -49,13 +51,15 @@ Handler = Callable[[Request, Identity | None], Awaitable[Response]]
 @dataclass(frozen=True)
 class Rule:
     """A row of the route table. ``needs`` None: open to all. ``what`` names it in the audit log, None: not audited
-    when it succeeds (it says nothing of a patient); a refusal always is."""
+    when it succeeds (it says nothing of a patient); a refusal always is. ``live_only``: refused where a replay is
+    shown."""
 
     method: str
     path: str
     needs: Role | None
     handler: str
     what: str | None = None
+    live_only: bool = False
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
@@ -103,11 +107,21 @@ class Shell:
         await self._app(scope, receive, with_headers)
 
 
+def cookie_of(replay: str | None) -> str:
+    """The cookie of a feed's sessions. A browser keeps no two ports of one host apart, and looking at a replay must
+    not sign anyone out of the ward."""
+    return COOKIE if replay is None else f"{COOKIE}_{replay}"
+
+
 class Guard:
     """Wraps a rule's handler with everything that must hold before it runs. ``tell`` gets each row once it is written
-    and must not wait."""
+    and must not wait. ``replay``: the one that the feed shows."""
 
-    def __init__(self, access: Access, audit: AuditLog, tell: Callable[[Entry], None]) -> None:
+    def __init__(
+        self, access: Access, audit: AuditLog, tell: Callable[[Entry], None], replay: str | None = None
+    ) -> None:
+        self._cookie = cookie_of(replay)
+        self._within = "" if replay is None else f"{REPLAYS} {replay} "
         self._access = access
         self._audit = audit
         self._tell = tell
@@ -146,7 +160,7 @@ class Guard:
             if who is None:
                 raise ApiError(401, "bad_token", "that token is not known", "ask an administrator for a token")
             return who
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._cookie)
         return self._access.by_cookie(cookie) if cookie else None
 
     def _permit(self, rule: Rule, request: Request, who: Identity | None) -> None:
@@ -165,7 +179,7 @@ class Guard:
             who=named.actor if named is not None else "-",
             role=named.role.value if named is not None else "-",
             what=getattr(request.state, "what", rule.what or f"{rule.method} {rule.path}"),
-            where=getattr(request.state, "where", "") if outcome == "ok" else "",
+            where=(self._within + getattr(request.state, "where", "")).rstrip() if outcome == "ok" else "",
             outcome=outcome,
             address=address_of(request),
             detail=detail or getattr(request.state, "detail", ""),

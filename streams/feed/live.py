@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -14,7 +14,6 @@ from contracts import codec
 from contracts.errors import Poison, Transient
 from contracts.records import AlarmEvent, AlertTransition, ScoreFrame
 from contracts.settings import Settings
-from contracts.topology import ALERTS, FORECASTS, SCORES
 from models.ward.policy import Policy
 from streams.feed.board import Board, natural, news2_of, tiles_event
 from streams.feed.cursor import format_cursor, parse_cursor
@@ -24,7 +23,7 @@ from streams.feed.gauges import Gauges
 from streams.feed.image_live import ImageLive
 from streams.feed.ledger import Event, Ledger
 from streams.feed.outlooks import Forecasts, Outlooks
-from streams.feed.taps import Tap, consumer, from_start, from_time, partitions_of, read_span
+from streams.feed.taps import LIVE, Read, Tap, Where, consumer, from_start, from_time, partitions_of, read_span
 from streams.feed.trends import Trends
 
 log = structlog.get_logger(__name__)
@@ -50,9 +49,15 @@ def alarm_event(cursor: str, data: bytes) -> bytes:
 class Live:
     """What the feed knows and who watches. ``run`` keeps it up to date until it is cancelled."""
 
-    def __init__(self, settings: Settings, policy: Policy, gauges: Gauges, *, keep_events: int = 4096) -> None:
+    replay: str | None = None
+    """The replay that is shown in place of the ward."""
+
+    def __init__(
+        self, settings: Settings, policy: Policy, gauges: Gauges, *, keep_events: int = 4096, read: Read = LIVE
+    ) -> None:
         self.settings = settings
         self.policy = policy
+        self.read = read
         self.gauges = gauges
         self.board = Board()
         self.ledger = Ledger(keep_events=keep_events)
@@ -64,26 +69,29 @@ class Live:
         gauges.watch(self.streams)
         self.started = asyncio.Event()
         self.unreadable: dict[str, int] = {}
-        self._policy = encode(policy_summary(policy))
         self._walls: OrderedDict[str | None, tuple[float, str, int, bytes]] = OrderedDict()
         self._scores_from: dict[int, int] = {}
-        self.alerts = Tap(settings.kafka, ALERTS, from_start, self._begin_alerts, self._take_alert)
-        start = from_time(lambda: now_ms() - LOOK_BACK_MS)
-        self.scores = Tap(settings.kafka, SCORES, start, self._begin_scores, self._take_score, SCORES_BATCH)
-        self.forecasts = Tap(settings.kafka, FORECASTS, start, lambda *_: None, self._take_forecast, SCORES_BATCH)
+        self.alerts = Tap(settings.kafka, read.alerts, from_start, self._begin_alerts, self._take_alert)
+        start = self._since()
+        self.scores = Tap(settings.kafka, read.scores, start, self._begin_scores, self._take_score, SCORES_BATCH)
+        self.forecasts = Tap(settings.kafka, read.forecasts, start, lambda *_: None, self._take_forecast, SCORES_BATCH)
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Follow the topics, beat, and fill in the minutes before the start."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.alerts.run())
-            tasks.create_task(self.scores.run())
-            tasks.create_task(self.forecasts.run())
-            tasks.create_task(self.images.run())
-            tasks.create_task(self._beat())
-            tasks.create_task(self._sweep())
-            tasks.create_task(self._start())
+            for part in self._parts():
+                tasks.create_task(part)
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside one another."""
+        taps = (self.alerts, self.scores, self.forecasts)
+        return [*(tap.run() for tap in taps), self.images.run(), self._beat(), self._sweep(), self._start()]
+
+    def _since(self) -> Where:
+        """From where scores and forecasts are read first."""
+        return from_time(lambda: now_ms() - LOOK_BACK_MS)
 
     def trouble(self) -> str | None:
         """Why the wall may not be up to date, or None when the feed has caught up with Kafka.
@@ -130,32 +138,39 @@ class Live:
             alert = self.ledger.alert(transition.alert_id)
             if found is not None and alert is not None:
                 alert.news2 = encode(news2_of(found[1].score))
-        self.gauges.waiting_ms.append(record.timestamp)
+        self._came(record)
         self.hub.publish_alarm(event.ward, alarm_event(self.cursor(), event.data))
 
     def _take_score(self, record: Any) -> None:
         try:
             frame = codec.decode(record.value, ScoreFrame)
         except Poison as bad:
-            self._cannot_read(SCORES.name, record, bad)
+            self._cannot_read(self.read.scores.name, record, bad)
             return
         outlook = self.outlooks.take(frame, self.hub.next_seq)
-        if outlook is not None and self.started.is_set():
-            self.hub.publish_outlook(frame.ward, outlook)
-        tiles = self.board.take(frame, self.hub.next_seq)
-        if not tiles:
-            return
-        for score in frame.beds:
+        tiles = self.board.take(frame, self.hub.next_seq) or []
+        for score in frame.beds if tiles else ():
             self.trends.write(frame.ward, score, frame.at_ms)
         if self.started.is_set():
-            self.gauges.waiting_ms.append(record.timestamp)
+            self._tell(record, frame, outlook, tiles)
+
+    def _tell(self, record: Any, frame: ScoreFrame, outlook: bytes | None, tiles: list[bytes]) -> None:
+        """Send on what a frame has brought."""
+        if outlook is not None:
+            self.hub.publish_outlook(frame.ward, outlook)
+        if tiles:
+            self._came(record)
             self.hub.publish_tiles(frame.ward, tiles_event(frame.ward, frame.at_ms, frame.now_ms, tiles))
+
+    def _came(self, record: Any) -> None:
+        """Note when a record that is about to be shown was written."""
+        self.gauges.waiting_ms.append(record.timestamp)
 
     def _take_forecast(self, record: Any) -> None:
         try:
             told = self.predictions.take(record.value)
         except Poison as bad:
-            self._cannot_read(FORECASTS.name, record, bad)
+            self._cannot_read(self.read.forecasts.name, record, bad)
             return
         self.outlooks.serve(told.ward, told.models, told.now_ms)
 
@@ -170,12 +185,12 @@ class Live:
         spans = dict(self._scores_from)
         try:
             async with consumer(self.settings.kafka) as reader:
-                partitions = await partitions_of(reader, SCORES)
+                partitions = await partitions_of(reader, self.read.scores)
                 oldest = from_time(lambda: now_ms() - self.settings.feed_history_s * 1000)
                 starts = await oldest(reader, partitions)
             began = time.monotonic()
             async for record in read_span(
-                self.settings.kafka, SCORES, {p: (starts.get(p, end), end) for p, end in spans.items()}
+                self.settings.kafka, self.read.scores, {p: (starts.get(p, end), end) for p, end in spans.items()}
             ):
                 try:
                     frame = codec.decode(record.value, ScoreFrame)
@@ -211,9 +226,9 @@ class Live:
                 self.outlooks.forget(ward, bed)
                 self.predictions.forget(ward, bed)
 
-    def _heartbeat(self) -> bytes:
-        board = self.board
-        return heartbeat_event(self.cursor(), now_ms(), board.wards, board.clock_ms, ready=self.started.is_set())
+    def _heartbeat(self, cursor: str | None = None) -> bytes:
+        board, cursor = self.board, self.cursor() if cursor is None else cursor
+        return heartbeat_event(cursor, now_ms(), board.wards, board.clock_ms, ready=self.started.is_set())
 
     def _flushed(self, flush: Flush, clients: int) -> None:
         self.gauges.flushed(flush, clients, now_ms())
@@ -232,8 +247,11 @@ class Live:
         parts = {
             "server_ms": encode(now_ms()),
             "clock_ms": encode(self.board.clock_ms),
-            "policy": self._policy,
+            "policy": encode(policy_summary(self.policy)),
+            "replay": encode(self.replay),
+            "silent": encode(self.replay is not None),
             "wards": encode(wards),
+            "clocks": encode(self.board.wards),
             "beds": b"[%s]" % b",".join(self.board.in_order(ward)),
             "alarms": b"[%s]" % b",".join(alarms),
             "outlooks": b"[%s]" % b",".join(self.outlooks.whole(ward)),
@@ -285,7 +303,7 @@ class Live:
 
     async def _missed(self, client: Client, have: dict[int, int]) -> AsyncIterator[bytes]:
         while spans := {p: (have[p], floor) for p, floor in self.ledger.floors().items() if have[p] < floor}:
-            async for record in read_span(self.settings.kafka, ALERTS, spans):
+            async for record in read_span(self.settings.kafka, self.read.alerts, spans):
                 have[record.partition] = record.offset + 1
                 if self.ledger.passes_over(record.partition, record.offset):
                     continue
@@ -304,4 +322,4 @@ class Live:
         for chunk in self.hub.newest(-1, client.ward):
             yield chunk
         cursor = format_cursor(ends)
-        yield heartbeat_event(cursor, now_ms(), self.board.wards, self.board.clock_ms, ready=True)
+        yield self._heartbeat(cursor)

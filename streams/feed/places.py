@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contracts import replays
 from contracts.settings import Settings
 
 
@@ -16,6 +17,13 @@ def state_dir(settings: Settings) -> Path:
 def users_path(settings: Settings) -> Path:
     """The users file."""
     return Path(settings.feed_users) if settings.feed_users else state_dir(settings) / "users.json"
+
+
+def sessions_path(settings: Settings) -> Path:
+    """Who is signed in: beside the users, and of a feed that shows a replay in the replay's folder."""
+    if settings.feed_replay is not None:
+        return replays.folder(settings.state_dir, settings.feed_replay) / "sessions.json"
+    return users_path(settings).with_name("sessions.json")
 
 
 def audit_path(settings: Settings) -> Path:

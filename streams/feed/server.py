@@ -22,17 +22,20 @@ from starlette.staticfiles import StaticFiles
 
 from contracts.errors import Misconfigured
 from contracts.settings import Settings
-from models.ward.policy import load_policy
+from models.ward.policy import Policy, load_policy
 from streams.feed import api
 from streams.feed.access import Access, Attempts, Sessions, Users
 from streams.feed.actions import ActionDesk
 from streams.feed.audit import AuditLog
 from streams.feed.fanout import SIGNED_OUT
 from streams.feed.gauges import Gauges
-from streams.feed.guard import LOOPBACK, Guard, Handler, Shell, allowed_hosts
+from streams.feed.guard import LOOPBACK, Guard, Handler, Rule, Shell, allowed_hosts
 from streams.feed.image_api import ImageApi
 from streams.feed.live import Live
-from streams.feed.places import audit_path, users_path
+from streams.feed.places import audit_path, sessions_path, users_path
+from streams.feed.replay_api import ReplayApi, not_in_a_replay
+from streams.feed.replay_live import ReplayLive
+from streams.feed.replay_page import WITHHELD
 from streams.feed.replies import ApiError
 from streams.feed.routes import FOLDERS, ROUTES
 from streams.feed.sockets import server_for
@@ -56,17 +59,17 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
         raise Misconfigured(f"WARD_FEED_HISTORY_S is {settings.feed_history_s}; it is from 60 to 86400")
     policy = load_policy(settings.policy)
     users = Users(users_path(settings))
-    sessions = Sessions(users.path.with_name("sessions.json"), demo=settings.feed_demo)
+    sessions = Sessions(sessions_path(settings), demo=settings.feed_demo)
     access = Access(users, sessions, Attempts())
     audit = AuditLog(audit_path(settings))
     gauges = Gauges()
-    live = Live(settings, policy, gauges, keep_events=keep_events)
+    live = _live(settings, policy, gauges, keep_events)
     desk = ActionDesk(settings.kafka)
     handlers = api.Api(settings, live, access, audit, desk, gauges, drain_s)
     image_handlers = ImageApi(settings, live, gauges, drain_s)
-    every = (handlers, image_handlers, Workbench(settings))
+    every = (handlers, image_handlers, Workbench(settings), ReplayApi(live))
     teller = Teller(settings.kafka, gauges.untold.inc)
-    guard = Guard(access, audit, teller.tell)
+    guard = Guard(access, audit, teller.tell, live.replay)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -87,13 +90,8 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
             sessions.save()
             audit.close()
 
-    routes: list[BaseRoute] = [
-        Route(rule.path, guard.before(rule, _handler(every, rule.handler)), methods=[rule.method]) for rule in ROUTES
-    ]
-    folders = dict(zip(FOLDERS, (STATIC, Path(settings.web_dir) if settings.web_dir else STATIC / "web"), strict=True))
-    routes += [Mount(path, Folder(directory=folder, check_dir=False)) for path, folder in folders.items()]
     app = Starlette(
-        routes=routes,
+        routes=[*_routes(guard, every, live.replay), *_folders(settings, live.replay)],
         lifespan=lifespan,
         middleware=[Middleware(Shell, hosts=allowed_hosts(settings))],
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
@@ -103,20 +101,44 @@ def build_app(settings: Settings, *, drain_s: float = api.DRAIN_S, keep_events: 
     return app
 
 
-def _handler(every: tuple[object, ...], name: str) -> Handler:
-    found: Handler = next(getattr(handlers, name) for handlers in every if hasattr(handlers, name))
-    return found
+def _live(settings: Settings, policy: Policy, gauges: Gauges, keep_events: int) -> Live:
+    if settings.feed_replay is None:
+        return Live(settings, policy, gauges, keep_events=keep_events)
+    return ReplayLive(settings, policy, gauges, settings.feed_replay, keep_events=keep_events)
+
+
+def _routes(guard: Guard, every: tuple[object, ...], replay: str | None) -> list[BaseRoute]:
+    def handler(rule: Rule) -> Handler:
+        if replay is not None and rule.live_only:
+            return not_in_a_replay
+        found: Handler = next(getattr(handlers, rule.handler) for handlers in every if hasattr(handlers, rule.handler))
+        return found
+
+    return [Route(rule.path, guard.before(rule, handler(rule)), methods=[rule.method]) for rule in ROUTES]
+
+
+def _folders(settings: Settings, replay: str | None) -> list[BaseRoute]:
+    folders = zip(FOLDERS, (STATIC, Path(settings.web_dir) if settings.web_dir else STATIC / "web"), strict=True)
+    withheld = frozenset[str]() if replay is None else WITHHELD
+    return [Mount(path, Folder(directory=folder, check_dir=False, withheld=withheld)) for path, folder in folders]
 
 
 class Folder(StaticFiles):
-    """A folder of files; a path that no file can have, or a folder not fetched yet, is simply not there."""
+    """A folder of files; a path that no file can have, a folder not fetched yet, or what is ``withheld`` is simply not
+    there."""
+
+    def __init__(self, *, directory: Path, check_dir: bool, withheld: frozenset[str]) -> None:
+        super().__init__(directory=directory, check_dir=check_dir)
+        self._withheld = withheld
 
     async def check_config(self) -> None:
         """A missing folder is no failure of the server."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         """Where the file is."""
-        return ("", None) if "\0" in path else super().lookup_path(path)
+        if "\0" in path or os.path.normpath(path) in self._withheld:
+            return "", None
+        return super().lookup_path(path)
 
 
 async def _drop_the_signed_out(live: Live, access: Access) -> None:
@@ -177,7 +199,13 @@ async def serve(settings: Settings) -> int:
     app = build_app(settings)
     server = server_for(app, app.state.live, settings.feed_host, settings.feed_port)
     app.state.stop = lambda: setattr(server, "should_exit", True)
-    log.info("the feed listens", host=settings.feed_host, port=settings.feed_port, demo=settings.feed_demo)
+    log.info(
+        "the feed listens",
+        host=settings.feed_host,
+        port=settings.feed_port,
+        demo=settings.feed_demo,
+        replay=settings.feed_replay,
+    )
     await server.serve()
     if app.state.failed is not None or not server.started:
         return 1

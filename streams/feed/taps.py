@@ -5,19 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from contracts.errors import Transient
-from contracts.topology import Topic
+from contracts.records import AlertTransition, ScoreFrame, VitalsForecast
+from contracts.topology import ALERTS, FORECASTS, SCORES, Topic
 
 log = structlog.get_logger(__name__)
 
 Where = Callable[[Any, list[TopicPartition]], Awaitable[dict[int, int]]]
 """Given a started consumer and the partitions, the offset to start at in each."""
+
+
+class Read(NamedTuple):
+    """The topics that a wall is made of."""
+
+    alerts: Topic[AlertTransition]
+    scores: Topic[ScoreFrame]
+    forecasts: Topic[VitalsForecast]
+
+
+LIVE: Final = Read(ALERTS, SCORES, FORECASTS)
 
 PROBE_EVERY_S: Final = 2.0
 PROBE_LIMIT_S: Final = 4.0

@@ -149,7 +149,8 @@ async def test_the_demo_signs_itself_in_as_a_nurse_and_nobody_else(tmp_path: Pat
     async with serve(tmp_path, feed_demo=True) as feed, httpx.AsyncClient(base_url=feed.url) as browser:
         assert (await browser.get("/api/session")).status_code == 401
         assert (await browser.get("/")).status_code == 200
-        assert (await browser.get("/api/session")).json() == {"actor": "demo-nurse", "role": "nurse", "demo": True}
+        told = (await browser.get("/api/session")).json()
+        assert told == {"actor": "demo-nurse", "role": "nurse", "demo": True, "replay": None, "silent": False}
         assert (await browser.get("/api/audit")).status_code == 403
 
 

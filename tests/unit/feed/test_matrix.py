@@ -23,6 +23,7 @@ BODIES = {
     ("POST", "/api/users"): {"name": "somebody", "role": "viewer"},
     ("POST", "/api/images/{job_id}/feedback"): {"feedback_id": "feedback-0001", "verdict": "accept"},
     ("POST", "/api/risk/knee"): {"fields": {"sex": "neither"}},
+    ("POST", "/api/replay"): {"what": "pause"},
 }
 PATHS = {"{bed}": "W1-01", "{alert_id}": "a1", "{name}": "nobody", "{job_id}": "j1", "{version}": "0" * 12}
 
@@ -59,12 +60,14 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("GET", "/api/models/{name}/{version}/card"): READ | dict.fromkeys(KNOWN, 404),
     ("GET", "/api/risk/knee"): READ,
     ("POST", "/api/risk/knee"): READ | dict.fromkeys(KNOWN, 400),
+    ("GET", "/api/replay"): READ | dict.fromkeys(KNOWN, 404),
+    ("POST", "/api/replay"): READ | {"viewer": 403, "nurse": 404, "admin": 404},
     ("GET", "/api/audit"): READ | {"viewer": 403, "nurse": 403},
     ("POST", "/api/users"): READ | {"viewer": 403, "nurse": 403, "admin": 201},
     ("DELETE", "/api/users/{name}"): READ | {"viewer": 403, "nurse": 403, "admin": 404},
 }
 """503 for an action, a verdict, an upload, a picture: let through, and this feed has no broker, no gateway and no HDFS.
-The picture of the test has no heat."""
+The picture of the test has no heat, and the feed shows no replay."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -137,7 +137,8 @@ async def test_a_repeated_frame_is_not_told_again(tmp_path: Path) -> None:
 async def test_signing_out_ends_that_sessions_streams_at_once(tmp_path: Path) -> None:
     async with serve(tmp_path) as feed, httpx.AsyncClient(base_url=feed.url, timeout=10) as browser:
         signed_in = await browser.post("/api/session", json={"token": feed.token("nurse")}, headers=CHANGE)
-        assert signed_in.json() == {"actor": "a-nurse", "role": "nurse", "demo": False}
+        told = {"actor": "a-nurse", "role": "nurse", "demo": False, "replay": None, "silent": False}
+        assert signed_in.json() == told
         async with browser.stream("GET", "/api/stream") as response, feed.stream() as other:
             reader = Reader(response)
             await reader.next("wall")

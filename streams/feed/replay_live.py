@@ -1,0 +1,113 @@
+"""The memory of a feed that shows a replay: what was decided over it, in its own time, and how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from contracts import replays
+from contracts.errors import Misconfigured
+from contracts.records import ScoreFrame
+from contracts.settings import Settings
+from models.ward.policy import Policy
+from streams.feed.board import tiles_event
+from streams.feed.gauges import Gauges
+from streams.feed.live import Live, now_ms
+from streams.feed.taps import LIVE, Read, Where, from_start
+
+log = structlog.get_logger(__name__)
+
+BEAT_S: Final = 0.5
+SHOW_S: Final = 0.1
+"""However fast a replay runs, a page is told of a bed no more often than this, and then the newest."""
+
+
+def topics_of(replay: str) -> Read:
+    """Where the decisions over that replay are."""
+    return Read(
+        replace(LIVE.alerts, name=replays.decided(replay, LIVE.alerts)),
+        replace(LIVE.scores, name=replays.decided(replay, LIVE.scores)),
+        replace(LIVE.forecasts, name=replays.decided(replay, LIVE.forecasts)),
+    )
+
+
+class ReplayLive(Live):
+    """As ``Live``, over a replay's topics from their start. It knows no images, and no clock but the replay's."""
+
+    def __init__(self, settings: Settings, policy: Policy, gauges: Gauges, replay: str, *, keep_events: int) -> None:
+        self.replay = replay
+        self.folder = replays.folder(settings.state_dir, replay)
+        if not self.folder.is_dir():
+            raise Misconfigured(f"WARD_FEED_REPLAY={replay}: no such replay; `ward replay list` shows them")
+        self._told = b""
+        self._shown = 0
+        super().__init__(settings, policy, gauges, keep_events=keep_events, read=topics_of(replay))
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
+        taps = (self.alerts, self.scores, self.forecasts)
+        return [*(tap.run() for tap in taps), self._follow(), self._show(), self._sweep(), self._start()]
+
+    def _since(self) -> Where:
+        return from_start
+
+    async def _look_further_back(self) -> None:
+        """Everything has been read from its start."""
+
+    def _came(self, record: Any) -> None:
+        """Records of a replay have the times of its source: how old they are says nothing of the feed."""
+
+    def _tell(self, record: Any, frame: ScoreFrame, outlook: bytes | None, tiles: list[bytes]) -> None:
+        """Left to ``_show``."""
+
+    async def _show(self) -> None:
+        await self.started.wait()
+        while True:
+            position, self._shown = self._shown, self.hub.seq
+            for ward, keys in self.board.changed_after(position, None).items():
+                placed = [self.board.tiles[key] for key in keys]
+                at_ms = max(tile.at_ms for tile in placed)
+                event = tiles_event(ward, at_ms, self.board.wards[ward], [tile.data for tile in placed])
+                self.hub.publish_tiles(ward, event)
+                for told in self.outlooks.events_after(position, ward):
+                    self.hub.publish_outlook(ward, told)
+            await asyncio.sleep(SHOW_S)
+
+    async def _follow(self) -> None:
+        """Twice a second: how far the replay is, and a heartbeat that tells it."""
+        while True:
+            self._told = b"event: replay\ndata: %s\n\n" % msgspec.json.encode(await asyncio.to_thread(self.state))
+            self.hub.publish_heartbeat(self._heartbeat())
+            await asyncio.sleep(BEAT_S)
+
+    def _heartbeat(self, cursor: str | None = None) -> bytes:
+        return super()._heartbeat(cursor) + self._told
+
+    def state(self) -> dict[str, Any]:
+        """All that is known of the replay, as clients are told it; None where nothing is known."""
+        progress, decisions = replays.progress(self.folder), replays.decisions(self.folder)
+        return {
+            "replay": self.replay,
+            "clock_ms": self.board.clock_ms or None,
+            "behind": self.scores.lag,
+            "trouble": self.trouble(),
+            "progress": None if progress is None else _progress_shown(progress),
+            "decisions": None if decisions is None else self._decisions_shown(decisions),
+        }
+
+    def _decisions_shown(self, decisions: replays.Decisions) -> dict[str, Any]:
+        own = decisions.policy_hash != self.policy.hash
+        return msgspec.structs.asdict(decisions) | {"policy_in_force": self.policy.hash, "other_policy": own}
+
+
+def _progress_shown(progress: replays.ReplayProgress) -> dict[str, Any]:
+    """As it was told, with the share of the span that is past and whether it can still be steered."""
+    span_ms = progress.to_ms - progress.from_ms
+    share = min(max((progress.at_ms - progress.from_ms) / span_ms, 0.0), 1.0) if span_ms > 0 else None
+    runs = progress.runs(now_ms())
+    state = "lost" if progress.state == "running" and not runs else progress.state
+    return msgspec.structs.asdict(progress) | {"state": state, "share": share, "runs": runs}
