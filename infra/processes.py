@@ -80,8 +80,10 @@ class Process:
         return bool(self.fetches) and (self.container is None or self.container.image is not None)
 
 
-BEHIND_VITALS: Final = 5
+BEHIND_VITALS: Final = 10
 """A slow image delays no vital; the archive gives way to both."""
+STORES: Final = 5
+"""Images and the archive wait for HDFS, and no vital does."""
 OWN: Final = Container(None)
 OWN_WITH_SPARK: Final = Container(None, stage="wardstream-lake")
 
@@ -151,6 +153,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         prepare=hdfs.prepare,
         fetches=("hadoop",),
         heap_mb=hdfs.HEAP_MB,
+        nice=STORES,
         container=Container("apache/hadoop:3.4.1", heap_variable="HDFS_NAMENODE_OPTS"),
     ),
     Process(
@@ -162,6 +165,7 @@ PROCESSES: Final[tuple[Process, ...]] = (
         ports=("datanode", "datanode_http", "datanode_ipc"),
         fetches=("hadoop",),
         heap_mb=hdfs.HEAP_MB,
+        nice=STORES,
         container=Container("apache/hadoop:3.4.1", heap_variable="HDFS_DATANODE_OPTS"),
     ),
     Process(

@@ -136,7 +136,7 @@ class Supervisor:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
-                    start_new_session=True,
+                    process_group=0,  # in one session: where the kernel groups by sessions, nice counts only within one
                 )
             except OSError as failure:
                 out.write(f"cannot start {name}: {failure}\n".encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -79,21 +80,10 @@ def make(beds: int, seconds: int, frame_beds: int, seed: int) -> Backlog:
     hospital = Hospital(beds, seed=seed, script=SCRIPT, start_ms=START_MS, frame_beds=frame_beds)
     records: list[Entry] = []
     frames = bed_readings = 0
-    partitions: dict[str, int] = {}
-    for second in range(seconds):
-        for frame in hospital.tick():
-            partition = partitions.get(frame.ward)
-            if partition is None:
-                partition = partitions[frame.ward] = partition_for(frame.ward, PARTITIONS)
-            at_ms = START_MS + second * 1000 + FRAME_AFTER_MS
-            records.append(Entry(partition, at_ms, frame.ward.encode(), codec.encode(frame)))
-            frames += 1
-            bed_readings += len(frame.beds)
-        at_ms = START_MS + second * 1000 + TICK_AFTER_MS
-        tick = codec.encode(
-            VitalsFrame(version=SCHEMA_VERSION, ward=CLOCK_KEY, gateway=CLOCK_KEY, seq=second, at_ms=at_ms)
-        )
-        records += [Entry(partition, at_ms, CLOCK_KEY.encode(), tick) for partition in range(PARTITIONS)]
+    for entry, spoken in entries(hospital, seconds):
+        records.append(entry)
+        frames += entry.key != CLOCK_KEY.encode()
+        bed_readings += spoken
     digest = hashlib.sha256()
     for entry in records:
         digest.update(b"%d %d " % (entry.partition, entry.at_ms) + entry.key + entry.value)
@@ -106,6 +96,24 @@ def make(beds: int, seconds: int, frame_beds: int, seed: int) -> Backlog:
         bed_readings,
         digest.hexdigest(),
     )
+
+
+def entries(hospital: Hospital, seconds: int) -> Iterator[tuple[Entry, int]]:
+    """Its records in the order in which they are appended, each with how many beds speak in it."""
+    partitions: dict[str, int] = {}
+    for second in range(seconds):
+        for frame in hospital.tick():
+            partition = partitions.get(frame.ward)
+            if partition is None:
+                partition = partitions[frame.ward] = partition_for(frame.ward, PARTITIONS)
+            at_ms = START_MS + second * 1000 + FRAME_AFTER_MS
+            yield Entry(partition, at_ms, frame.ward.encode(), codec.encode(frame)), len(frame.beds)
+        at_ms = START_MS + second * 1000 + TICK_AFTER_MS
+        tick = codec.encode(
+            VitalsFrame(version=SCHEMA_VERSION, ward=CLOCK_KEY, gateway=CLOCK_KEY, seq=second, at_ms=at_ms)
+        )
+        for partition in range(PARTITIONS):
+            yield Entry(partition, at_ms, CLOCK_KEY.encode(), tick), 0
 
 
 def answer(backlog: Backlog) -> Answer:

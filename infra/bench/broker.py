@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from contracts.errors import Transient
 from contracts.topology import SNAPSHOTS, TOPICS, VITALS
-from infra.bench.backlog import Backlog
+from infra.bench.backlog import Entry
 from infra.site import cache_dir
 from infra.stack import Say, Stack
 
@@ -74,8 +74,8 @@ class Broker:
             if time.monotonic() > deadline:
                 raise Transient("the broker does not make and delete topics in time")
 
-    def fill(self, backlog: Backlog) -> None:
-        """Append the backlog to patient_vitals."""
+    def fill(self, records: Iterable[Entry]) -> None:
+        """Append them to patient_vitals."""
         producer = Producer(
             {
                 "bootstrap.servers": self.address,
@@ -88,7 +88,7 @@ class Broker:
                 "log_level": QUIET,
             }
         )
-        for entry in backlog.records:
+        for entry in records:
             while True:
                 try:
                     producer.produce(VITALS.name, entry.value, entry.key, entry.partition, timestamp=entry.at_ms)
@@ -106,6 +106,20 @@ class Broker:
             return sum(done.result(PATIENCE_S).offset for done in self._admin.list_offsets(wanted).values())
         except KafkaException as failure:
             raise Transient(f"the broker does not tell its offsets: {failure}") from failure
+
+    def newest(self, topic: str, partition: int) -> bytes | None:
+        """The value of the last record of a partition; None while there is none."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "bench-reader", "log_level": QUIET})
+        try:
+            where = TopicPartition(topic, partition)
+            low, high = consumer.get_watermark_offsets(where, timeout=PATIENCE_S)
+            if low == high:
+                return None
+            consumer.assign([TopicPartition(topic, partition, high - 1)])
+            message = consumer.poll(PATIENCE_S)
+            return None if message is None or message.error() else bytes(message.value())
+        finally:
+            consumer.close()
 
     def read(self, topic: str, partitions: Sequence[int]) -> list[bytes]:
         """The values of everything in these partitions of a topic."""

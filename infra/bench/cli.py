@@ -140,6 +140,21 @@ def policy(
     raise typer.Exit(sweep.exit_code(report))
 
 
+@app.command(epilog="Examples: ward bench replay · ward bench replay --hours 1 --json")
+def replay(
+    beds: Annotated[int, typer.Option(min=2, max=10_000, help="Beds of the hospital.")] = 100,
+    hours: Annotated[float, typer.Option(min=0.01, max=48, help="Of the log.")] = 24.0,
+    ward_beds: Annotated[int, typer.Option(min=1, max=1000, help="Beds of a ward, and of a frame.")] = 25,
+    as_json: AsJson = False,
+) -> None:
+    """A day of a hundred beds heard live, replayed, decided again: how long that takes, and whether it is the same."""
+    from infra.bench import replay as again
+
+    report = again.measure(beds, hours, ward_beds, say)
+    _print(report, again.lines(report), as_json)
+    raise typer.Exit(again.exit_code(report))
+
+
 @app.command(epilog="Examples: ward bench lake · ward bench lake --short · ward bench lake --for 5m --json")
 def lake(
     beds: Annotated[int, typer.Option(min=50, max=10_000, help="Beds of each backlog; live from 1000 on.")] = 1_250,

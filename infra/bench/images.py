@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -37,6 +38,8 @@ LEAD_S: Final = 8
 FIRST_S: Final = 120.0
 DRAIN_S: Final = 120.0
 ANSWER_S: Final = 60.0
+SCANNERS_NICE: Final = 10
+"""It stands for a device of its own and shares these cores only here."""
 CHAIN: Final = ("vitals", "feed")
 OF_IMAGES: Final = ("gateway", "imaging", "image-worker")
 
@@ -176,13 +179,19 @@ def _play(stack: Stack, rate: float, count: int) -> subprocess.Popen[str]:
         name: value for name, value in os.environ.items() if not name.startswith("WARD_") or name == "WARD_DATA_DIR"
     }
     words = ["--rate", str(rate), "--count", str(count), "--patience", f"{ANSWER_S:g}s"]
-    return subprocess.Popen(  # noqa: S603
+    scanner = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "producers.scanner", *words],
         cwd=CHECKOUT,
         env=ours | stack.environment() | {"PYTHONPATH": str(CHECKOUT)},
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+    os.setpriority(os.PRIO_PROCESS, scanner.pid, SCANNERS_NICE)
+    group = Path(f"/proc/{scanner.pid}/autogroup")
+    if group.exists():  # a kernel that shares the cores out among sessions weighs the session, not the process
+        group.write_text(str(SCANNERS_NICE))
+    return scanner
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def measure(wanted: Plan, say: Say) -> Report:
 def _round(broker: Broker, wanted: Plan, layout: Measured, number: int, say: Say) -> None:
     """Every class and rival once, another rival first in each round; the work alone first."""
     broker.renew()
-    broker.fill(layout.backlog)
+    broker.fill(layout.backlog.records)
     layout.alone.append(_alone(broker))
     say(f"{layout.name} round {number + 1}: the work alone {layout.work_us.median:.1f} us CPU")
     for durability in wanted.classes:
@@ -219,7 +219,7 @@ def _alone(broker: Broker) -> Alone:
 def drain(broker: Broker, backlog: Backlog, expected: Answer, rival: str, durability: str) -> Run:
     """Empty topics, the backlog, one rival until it is through. Raises Transient when it ends or takes too long."""
     broker.renew()
-    broker.fill(backlog)
+    broker.fill(backlog.records)
     with tempfile.TemporaryDirectory(prefix="ward-bench-") as folder, (Path(folder) / "log").open("wb") as log:
         began = time.monotonic()
         process = start(broker.address, rival, durability, Path(folder), log)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODULE: Final = "jdk.incubator.vector"
 """Spark's launcher asks for this module; a Java without it refuses to start, though nothing we run needs it."""
-NICE: Final = 10
+NICE: Final = 15
 """The archive gives way to alarms."""
 PATIENCE_S: Final = 10.0
 """What gives way to everybody answers late on a full machine."""

@@ -36,7 +36,7 @@ def test_what_is_called_durable_survives_a_kill(rival: str, tmp_path: Path) -> N
         stack.up(["kafka"])
         broker = Broker(stack.environment()["WARD_KAFKA"])
         broker.renew()
-        broker.fill(backlog)
+        broker.fill(backlog.records)
 
         def scored() -> int:
             return broker.count(SCORES.name, PARTITIONS)

@@ -11,6 +11,8 @@ from infra.dashboards.spec import WARD, WARDS, Ask, Board, Column, Quotient, Ste
 
 SILENT: Final = "no model has spoken yet"
 SKILL: Final = "no forecast has come true yet"
+WAITS: Final = "no forecast has come true yet: the first five minutes after it is told"
+RISKS_WAIT: Final = "no risk's four hours are over yet"
 
 TILES: Final = (
     Tile(
@@ -198,15 +200,136 @@ TILES: Final = (
         width=4,
     ),
     Tile(
-        "words",
-        "Coverage and calibration",
-        "Where they are told.",
-        words=(
-            "How often values fall inside their bands, and how well probabilities are calibrated, needs labels and "
-            "long stays: the **model cards** tell both, each with its interval (`ward model card NAME`). Live, the "
-            "width of the bands is adapted by conformal prediction; the skill above is measured on what has come true."
+        "curve",
+        "Coverage of the 90 % band",
+        "Share of the values that came true inside the outer band that was told for them, by vital, in half an hour, "
+        "beside what is promised. Values of patients who left or were not measured then are in neither. A vital at its "
+        "ceiling (SpO2 of 100) lies inside more often than promised.",
+        (
+            Ask(
+                f'SELECT sum("inside") / sum("n") AS "inside" FROM "live"."coverage" WHERE $timeFilter AND {WARD} '
+                'AND "band" = \'90\' GROUP BY time(30m), "vital" fill(none)',
+                alias="$tag_vital",
+                tags=("vital",),
+                empty=WAITS,
+            ),
+            Ask(
+                f'SELECT sum("nominal") / sum("n") AS "promised" FROM "live"."coverage" WHERE $timeFilter AND {WARD} '
+                "AND \"band\" = '90' GROUP BY time(30m) fill(none)",
+                alias="promised",
+                empty=WAITS,
+            ),
         ),
-        width=4,
+        unit="percentunit",
+        low=0,
+        high=1,
+        steps=Steps("medium", ((0.8, "ground"),)),
+        columns=(Column("promised", colour="link"),),
+        nothing=WAITS,
+        width=12,
+    ),
+    Tile(
+        "rows",
+        "Bands by vital and horizon",
+        "Of the forecasts told whose moment lies in the span shown: share inside each band, promised share, mean width in "
+        "the vital's unit. Bands are conformal: their width follows what comes true in each ward.",
+        (
+            Ask(
+                'SELECT sum("inside") / sum("n") AS "inside", sum("nominal") / sum("n") AS "promised", '
+                'sum("width") / sum("n") AS "width", sum("n") AS "forecasts" FROM "live"."coverage" '
+                f'WHERE $timeFilter AND {WARD} GROUP BY "vital", "horizon", "band"',
+                tags=("vital", "horizon", "band"),
+                form="table",
+                empty=WAITS,
+            ),
+        ),
+        columns=(
+            Column("Time", hidden=True),
+            Column("horizon", title="seconds ahead"),
+            Column("band", title="band, %"),
+            Column("inside", unit="percentunit"),
+            Column("promised", unit="percentunit"),
+        ),
+        nothing=WAITS,
+        width=12,
+    ),
+    Tile(
+        "bars",
+        "Calibration of quantiles",
+        "Share of the values that lay below each quantile told for them (one that lay on it counts half): the bar of 25 % "
+        "should be 25 % long. Longer everywhere: forecasts too high; shorter everywhere: too low.",
+        (
+            Ask(
+                f'SELECT sum("under") / sum("n") AS "under" FROM "live"."calibration" WHERE $timeFilter AND {WARD} '
+                'GROUP BY "level"',
+                alias="below the $tag_level % quantile",
+                tags=("level",),
+                empty=WAITS,
+            ),
+        ),
+        unit="percentunit",
+        decimals=0,
+        high=1,
+        steps=Steps("link"),
+        nothing=WAITS,
+        width=6,
+    ),
+    Tile(
+        "rows",
+        "Errors beside persistence",
+        "What was told, whoever spoke: mean absolute error of the median, of the value last seen (persistence), skill "
+        "(1 - error / persistence; below zero persistence would have been better), mean pinball loss over the levels, in "
+        "the vital's unit. Counted by the sink from the topics, not by the models themselves.",
+        (
+            Ask(
+                'SELECT 1 - sum("error") / sum("naive") AS "skill", sum("error") / sum("n") AS "error", '
+                'sum("naive") / sum("n") AS "persistence", sum("pinball") / sum("n") AS "pinball", '
+                'sum("n") AS "forecasts" FROM "live"."hindsight" '
+                f'WHERE $timeFilter AND {WARD} GROUP BY "vital", "horizon", "engine"',
+                tags=("vital", "horizon", "engine"),
+                form="table",
+                empty=WAITS,
+            ),
+        ),
+        columns=(Column("Time", hidden=True), Column("horizon", title="seconds ahead")),
+        nothing=WAITS,
+        width=10,
+    ),
+    Tile(
+        "rows",
+        "Reliability of risks",
+        "Risks whose four hours are over, by the probability that was told: the mean of it, and the share in which an hour "
+        "came that met the condition. Where patients are treated because of a risk, it comes true less often.",
+        (
+            Ask(
+                'SELECT sum("told") / sum("n") AS "told", sum("came") / sum("n") AS "came", '
+                'sum("brier") / sum("n") AS "Brier", sum("n") AS "risks" FROM "live"."reliability" '
+                f'WHERE $timeFilter AND {WARD} GROUP BY "risk", "chance"',
+                tags=("risk", "chance"),
+                form="table",
+                empty=RISKS_WAIT,
+            ),
+        ),
+        columns=(
+            Column("Time", hidden=True),
+            Column("chance", title="told, class"),
+            Column("told", unit="percentunit"),
+            Column("came", unit="percentunit"),
+        ),
+        nothing=RISKS_WAIT,
+        width=8,
+    ),
+    Tile(
+        "words",
+        "Not told here",
+        "What cannot be seen on the ward.",
+        words=(
+            "Death in hospital, the chance of crossing an alarm limit (limits stand in the policy, not in the topics) and "
+            "whether an anomaly was one have no outcome in the topics: the **model cards** tell of them on labelled stays, "
+            "with intervals (`ward model card NAME`). Restarts of the sink may leave out pairs, and count none twice."
+        ),
+        width=24,
+        height=3,
     ),
 )
 

@@ -17,6 +17,7 @@ from infra.processes import BY_NAME, PORTS, PROCESSES, READ_BY, chosen, with_dep
 from infra.site import LOOPBACK, Site, free_ports
 from infra.stack import _waves
 
+STORES = {"namenode", "datanode"}
 OF_IMAGES = {"gateway", "imaging", "image-worker", "image-return", "scanner"}
 
 
@@ -71,10 +72,11 @@ def test_what_is_left_out_takes_along_what_needs_it_and_nothing_else() -> None:
 def test_images_and_the_archive_give_way_to_alarms_and_start_after_them() -> None:
     names = [process.name for process in PROCESSES]
     for process in PROCESSES:
-        assert (process.nice > 0) == (process.name in ("lake", "hive", *OF_IMAGES))
-        if process.nice:
+        assert (process.nice > 0) == (process.name in ("lake", "hive", *STORES, *OF_IMAGES))
+        if process.nice and process.name not in STORES:
             assert names.index(process.name) > max(names.index(live) for live in ("simulator", "feed", "sink"))
-    assert BY_NAME["lake"].nice > max(BY_NAME[name].nice for name in OF_IMAGES)
+    of_images = [BY_NAME[name].nice for name in OF_IMAGES]
+    assert BY_NAME["lake"].nice > max(of_images) >= min(of_images) > max(BY_NAME[name].nice for name in STORES)
 
 
 def test_a_word_leaves_out_all_that_deals_with_images() -> None:

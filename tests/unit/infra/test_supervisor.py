@@ -69,6 +69,20 @@ def test_a_wanted_process_runs_and_an_unwanted_one_ends(state: Path, supervise: 
     assert not psutil.pid_exists(pid)
 
 
+def test_processes_share_a_session_in_groups_of_their_own_so_that_one_may_give_way_to_another(
+    state: Path, supervise: Callable[[], Supervisor]
+) -> None:
+    want(state, live=SLEEPER, images=SLEEPER)
+    specs = json.loads(wanted_file(state).read_text())
+    specs["images"]["nice"] = 10
+    wanted_file(state).write_text(json.dumps(specs))
+    supervise().look(time.monotonic())
+    live, images = pid_of(state, "live"), pid_of(state, "images")
+    assert os.getsid(live) == os.getsid(images) == os.getsid(0)  # a kernel may weigh sessions, not processes
+    assert (os.getpgid(live), os.getpgid(images)) == (live, images)
+    assert psutil.Process(images).nice() == max(10, psutil.Process(live).nice())
+
+
 def test_a_process_deaf_to_sigterm_is_killed_when_its_time_is_over(
     state: Path, supervise: Callable[[], Supervisor]
 ) -> None:
