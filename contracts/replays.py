@@ -27,6 +27,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 PROGRESS: Final = "progress.json"
 WANTED: Final = "wanted.json"
 DECISIONS: Final = "decisions.json"
+COPY: Final = "copy.json"
+START: Final = "start.json"
+"""What the decider began with; its own, gone when a replay is to be decided anew."""
 DECIDED: Final[tuple[Topic[Any], ...]] = (ALERTS, SCORES, FORECASTS)
 """The topics whose like a decided replay has."""
 SILENT_MS: Final = 5000
@@ -101,11 +104,29 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     at_ms: int
 
 
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the target that holds frames is a copy of: the source's offsets from ``starts`` to before ``ends``, one a
+    partition, the first record being of ``first_ms`` in the log's time.
+
+    ``plain``: with nothing left out by a key and all times kept, so that what stood before the source's span stands
+    before its copy too.
+    """
+
+    replay: str
+    bootstrap: str
+    source: str
+    target: str
+    first_ms: int
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    plain: bool
+
+
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """What a replay led to: ``hash`` is that of the canonical ledger, ``same_as_live`` None where no live one is there.
 
-    ``alarms`` counts alarms raised by priority, advisories apart; ``models`` name@version as they were asked. ``over``
-    once all is decided; ``since`` says in words what stood at the start.
+    ``alarms`` counts alarms raised by priority, advisories apart; ``models`` name@version as they were asked,
+    ``missing`` those not to be had. ``over`` once all is decided; ``since`` says in words what stood at the start.
     """
 
     replay: str
@@ -121,6 +142,8 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     over: bool
     told_ms: int
     since: str = ""
+    advisories: int = 0
+    missing: tuple[str, ...] = ()
 
 
 def progress(folder: Path) -> ReplayProgress | None:
@@ -136,6 +159,11 @@ def wanted(folder: Path) -> Wanted | None:
 def decisions(folder: Path) -> Decisions | None:
     """What the replay led to, as far as it is decided; None when nothing is."""
     return _read(folder / DECISIONS, Decisions)
+
+
+def copied(folder: Path) -> Copy | None:
+    """What the replay's frames are a copy of; None where none are, or where nobody has asked for decisions yet."""
+    return _read(folder / COPY, Copy)
 
 
 def wish(folder: Path, what: Want, by: str, to_ms: int | None = None) -> int:

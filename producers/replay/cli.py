@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from producers.replay import steering
+from producers.replay.exits import INTERRUPTED, ending, say, show
+from producers.replay.steering import AsJson, Models, Policy
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from contracts.settings import Settings
+    from producers.replay.deciding import Decider
     from producers.replay.journal import Entry, Journal
+    from producers.replay.pacing import Control
     from producers.replay.plan import Plan, Wish
-
-FAILURE, MISUSED, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
+    from producers.replay.terminal import Teller
 
 
 class _TopicsFirst(TyperGroup):
@@ -32,12 +37,10 @@ class _TopicsFirst(TyperGroup):
 
 app = typer.Typer(cls=_TopicsFirst, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
 
 @app.callback()
 def replay() -> None:
-    """Examples: ward replay patient_vitals --from -2h --speed 60 --to again · ward replay list · ward replay clean
+    """Examples: ward replay patient_vitals --from -2h --speed 60 --to again --decide · ward replay pause again
 
     Replays a span of any topics into fresh ones. `ward replay start --help` has every option; `start` may be left out.
     """
@@ -74,24 +77,29 @@ def start(
     from_lake: Annotated[
         bool, typer.Option("--from-lake", help="From the lake, so that the broker's retention is no limit.")
     ] = False,
+    decide: Annotated[bool, typer.Option("--decide", help="Decide it as it comes, into topics of its own.")] = False,
+    policy: Policy = None,
+    model: Models = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --to where it stopped or was killed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Examples: ward replay patient_vitals --from -2h --for 30m --speed 60 --to again · ward replay --to again --resume
+    · ward replay patient_vitals --from -8h --unpaced --to night --policy stricter.toml
 
     Replays a span of topics into fresh ones: bytes, keys, headers, partitions and order as they are. Never into a live
-    topic. While it runs: space pauses, f skips a minute, F ten minutes, q or Ctrl-C stops; --resume goes on.
+    topic. While it runs: space pauses, f skips a minute, F ten minutes, q or Ctrl-C stops; --resume goes on. With
+    --decide, --policy or --model it is decided as it comes; the report says whether to the byte as it was live.
     """
     from contracts.errors import Misconfigured
     from contracts.settings import Settings
 
     settings = Settings.from_env(os.environ)
-    others = (topics, from_, length, to_time, speed, key)
+    others = (topics, from_, length, to_time, speed, key, policy, model)
     if resume:
-        if to is None or any(others) or unpaced or shift_to_now or dry_run or from_lake:
+        if to is None or any(others) or unpaced or shift_to_now or dry_run or from_lake or decide:
             raise Misconfigured("--resume goes by the replay's own plan: give it with --to NAME, and nothing else")
-        raise typer.Exit(_ending(lambda: _go_on(to, settings, as_json)))
+        raise typer.Exit(ending(lambda: _go_on(to, settings, as_json)))
     if not topics:
         raise Misconfigured("name a topic to replay, such as: ward replay patient_vitals --from -2h --to again")
     if speed is not None and unpaced:
@@ -100,8 +108,9 @@ def start(
         raise Misconfigured(f"--speed {speed:g}: it is above 0; 60 plays an hour a minute")
     wish = _wish(topics, to, (from_, length, to_time), None if unpaced else speed or 1.0, key, shift_to_now, from_lake)
     if dry_run:
-        raise typer.Exit(_ending(lambda: _planned(wish, settings, as_json)))
-    raise typer.Exit(_ending(lambda: _begin(wish, settings, as_json)))
+        raise typer.Exit(ending(lambda: _planned(wish, settings, as_json)))
+    wanted = (policy, model or ()) if decide or policy or model else None
+    raise typer.Exit(ending(lambda: _begin(wish, settings, wanted, as_json)))
 
 
 def _wish(
@@ -134,6 +143,7 @@ def list_replays(as_json: AsJson = False) -> None:
 
     The replays made from this state folder: the newest first, how far each came and where its report is.
     """
+    from contracts.replays import decisions
     from contracts.settings import Settings
     from producers.replay import report
     from producers.replay.journal import REPORT_HTML, Journal
@@ -141,7 +151,7 @@ def list_replays(as_json: AsJson = False) -> None:
     journal = Journal.of(Settings.from_env(os.environ))
     entries = journal.all()
     if as_json:
-        _print([report.document(entry) for entry in entries])
+        show([report.document(entry, decisions(journal.place(entry.name))) for entry in entries])
         return
     if not entries:
         say("no replay yet; `ward replay --help` shows how to make one")
@@ -169,6 +179,7 @@ def clean(
     from contracts.settings import Settings
     from producers.replay import topics
     from producers.replay.journal import Journal, State
+    from producers.replay.run import made
 
     journal = Journal.of(Settings.from_env(os.environ))
 
@@ -185,47 +196,15 @@ def clean(
         gone = []
         for entry in chosen:
             with journal.held(entry.name):
-                gone += topics.remove(entry.plan.bootstrap, _made(entry))
+                gone += topics.remove(entry.plan.bootstrap, made(entry))
                 journal.forget(entry.name)
         if as_json:
-            _print({"replays": [entry.name for entry in chosen], "topics": gone})
+            show({"replays": [entry.name for entry in chosen], "topics": gone})
         else:
             say(f"removed {len(chosen)} replays and {len(gone)} topics")
         return 0
 
-    raise typer.Exit(_ending(work))
-
-
-def say(line: str) -> None:
-    """A line of chatter."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def _made(entry: Entry) -> dict[str, str]:
-    """The idents of the topics that a replay made; of one killed while making them, those that hold nothing."""
-    from producers.replay import source, topics
-
-    if entry.idents:
-        return entry.idents
-    there = topics.find(entry.plan.bootstrap, list(entry.plan.targets))
-    logs = {one.name: [source.Log(one.name, p) for p in range(one.partitions)] for one in there.values()}
-    return {
-        name: there[name].ident
-        for name, of in logs.items()
-        if not any(end for _, end in source.spans(entry.plan.bootstrap, of, None, None).values())
-    }
-
-
-def _ending(work: Callable[[], int]) -> int:
-    """Run ``work``; the exit code, also for what was not found."""
-    from producers.replay.topics import NotFound
-
-    try:
-        code = work()
-    except NotFound as failure:
-        say(f"ward replay: {failure}")
-        return NOT_FOUND
-    return code
+    raise typer.Exit(ending(work))
 
 
 def _plan(wish: Wish, settings: Settings, journal: Journal) -> Plan:
@@ -242,7 +221,7 @@ def _planned(wish: Wish, settings: Settings, as_json: bool) -> int:
 
     made = _plan(wish, settings, Journal.of(settings))
     if as_json:
-        _print(report.told(made))
+        show(report.told(made))
     else:
         print(_in_words(made))
     return 0
@@ -264,15 +243,19 @@ def _in_words(plan: Plan) -> str:
     return "\n".join(lines + [f"  note: {note}" for note in told["notes"]])
 
 
-def _begin(wish: Wish, settings: Settings, as_json: bool) -> int:
+def _begin(wish: Wish, settings: Settings, wanted: tuple[str | None, Sequence[str]] | None, as_json: bool) -> int:
+    from producers.replay.deciding import asked_for, frames_of
     from producers.replay.journal import Journal
     from producers.replay.run import begin
 
     journal = Journal.of(settings)
+    deciding = None if wanted is None else asked_for(*wanted, settings)
     plan = _plan(wish, settings, journal)
     say(_in_words(plan))
+    if deciding is not None:
+        say(f"  decided as it comes: {frames_of(plan)}")
     with journal.held(wish.to):
-        return _run(begin(plan, journal), journal, as_json)
+        return _run(begin(plan, journal, deciding), journal, as_json)
 
 
 def _go_on(name: str, settings: Settings, as_json: bool) -> int:
@@ -295,47 +278,49 @@ def _go_on(name: str, settings: Settings, as_json: bool) -> int:
 def _run(entry: Entry, journal: Journal, as_json: bool) -> int:
     import signal
 
-    from contracts.errors import WardError
+    from contracts.replays import decisions
     from producers.replay import report, terminal
+    from producers.replay.deciding import Decider
     from producers.replay.journal import State
     from producers.replay.pacing import Control
-    from producers.replay.run import Replay
 
     control, teller = Control(), terminal.Teller(entry.plan.wish.speed, entry.plan.last_ms)
-    with terminal.stopping_on_signals(control) as came, terminal.heeding_keys(control, sys.stdin) as keys:
-        say(f"replaying; {terminal.KEYS if keys else 'Ctrl-C stops it, --resume goes on'}")
-        try:
-            Replay(entry, journal, control, teller).go()
-        except WardError:
-            say(f"  go on with: ward replay --to {entry.name} --resume")
-            raise
-        finally:
-            teller.end()
-            paths = report.write(entry, journal)
+    decider = Decider(entry, journal)
+    try:
+        with terminal.stopping_on_signals(control) as came, terminal.heeding_keys(control, sys.stdin) as keys:
+            say(f"replaying; {terminal.KEYS if keys else 'Ctrl-C stops it, --resume goes on'}")
+            _send(entry, journal, control, teller, decider)
+        decider.finish(say)
+    finally:
+        decider.leave()
+        paths = report.write(entry, journal)
+    found = report.document(entry, decisions(journal.place(entry.name)))
     if as_json:
-        _print(report.document(entry))
+        show(found)
     else:
-        print(_outcome(entry))
+        print(report.outcome(entry, found))
     say(f"report: {paths[1]}")
     if entry.state is not State.FINISHED:
         say(f"  go on with: ward replay --to {entry.name} --resume")
     return INTERRUPTED if signal.SIGINT in came else 0
 
 
-def _outcome(entry: Entry) -> str:
-    from producers.replay import report
+def _send(entry: Entry, journal: Journal, control: Control, teller: Teller, decider: Decider) -> None:
+    """The replay itself, told and steered from its folder while it runs."""
+    from contracts.errors import WardError
+    from producers.replay.desk import Desk
+    from producers.replay.run import Replay
 
-    found, run = report.document(entry), entry.runs[-1]
-    late = found["lateness_ms"]
-    words = (
-        f"{found['state']}: {found['sent']:,} of {found['records']:,} records, {run.seconds:.1f} s, {run.rate:,.0f}/s"
-    )
-    if late:
-        words += f"; late p50 {late['p50']} ms, p99 {late['p99']} ms, max {late['max']} ms"
-    return words + (f"; {run.unshifted:,} could not be read to move their times" if run.unshifted else "")
+    replay = Replay(entry, journal, control, teller)
+    try:
+        with Desk(entry, journal.place(entry.name), control, replay.progress, say):
+            decider.begin()
+            replay.go()
+    except WardError:
+        say(f"  go on with: ward replay --to {entry.name} --resume")
+        raise
+    finally:
+        teller.end()
 
 
-def _print(document: Any) -> None:
-    import msgspec
-
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), flush=True)
+steering.attach(app)

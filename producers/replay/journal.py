@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from contracts.errors import Misconfigured, Transient
+from contracts.replays import DECIDED, decided
 from contracts.settings import Settings
 from producers.replay.pacing import LatenessFigures
 from producers.replay.plan import Plan
-from producers.replay.topics import NotFound
+from producers.replay.topics import Found, NotFound
 
 ENTRY: Final = "replay.json"
 REPORT_JSON: Final = "report.json"
@@ -65,9 +66,18 @@ class Run(msgspec.Struct, kw_only=True):
         return self.records / self.seconds if self.seconds else 0.0
 
 
+class Deciding(msgspec.Struct, frozen=True, kw_only=True):
+    """How a replay is decided as it comes: by the policy in that file's words (None: the one that is built in), and of
+    some models by another version than the log names."""
+
+    policy: str | None = None
+    models: tuple[str, ...] = ()
+
+
 class Entry(msgspec.Struct, kw_only=True):
     """A replay: its plan, the topics it made (name -> ident), and for each log of the plan the offsets of the present
-    leg and how many records the target held before it; a seek begins a new leg.
+    leg and how many records the target held before it; a seek begins a new leg. Without ``deciding`` nothing is
+    decided.
 
     What has been sent is not written here: the target itself says it, a record there for each kept one of the leg.
     """
@@ -79,11 +89,19 @@ class Entry(msgspec.Struct, kw_only=True):
     before: list[int] = []
     seeks: list[Seek] = []
     runs: list[Run] = []
+    deciding: Deciding | None = None
 
     @property
     def name(self) -> str:
         """What it goes by."""
         return self.plan.wish.to
+
+    @property
+    def decided(self) -> dict[str, Found]:
+        """By name the topics that decisions go to, and what each is like; none where nothing is decided."""
+        if self.deciding is None:
+            return {}
+        return {decided(self.name, topic): Found(topic.name, "", topic.partitions, {}) for topic in DECIDED}
 
 
 class Journal:

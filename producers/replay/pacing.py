@@ -97,13 +97,14 @@ class Anchor:
 
 
 class Control:
-    """What the person at the terminal wants: pause, go on, skip ahead, stop. Safe between threads and in signals."""
+    """What people want of it: pause, go on, skip ahead, stop. Safe between threads and in signals."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
         self._paused = False
         self._stopped = False
         self._skip_ms = 0
+        self._seek_ms: int | None = None
 
     @property
     def paused(self) -> bool:
@@ -115,9 +116,18 @@ class Control:
         """Whether the replay is to end here."""
         return self._stopped
 
+    @property
+    def seeks(self) -> bool:
+        """Whether a part of the log is to be left out."""
+        return bool(self._skip_ms) or self._seek_ms is not None
+
     def pause(self) -> None:
         """Pause, or go on when paused."""
-        self._paused = not self._paused
+        self.hold(not self._paused)
+
+    def hold(self, paused: bool) -> None:
+        """Pause, or go on."""
+        self._paused = paused
         self._woken.set()
 
     def skip(self, ahead_ms: int) -> None:
@@ -125,15 +135,22 @@ class Control:
         self._skip_ms += ahead_ms
         self._woken.set()
 
+    def seek(self, to_ms: int) -> None:
+        """Leave out what is before that moment of the log."""
+        self._seek_ms = to_ms
+        self._woken.set()
+
     def stop(self) -> None:
         """End in order."""
         self._stopped = True
         self._woken.set()
 
-    def skipped_ms(self) -> int:
-        """What was asked to be skipped since the last call."""
-        asked, self._skip_ms = self._skip_ms, 0
-        return asked
+    def sought_ms(self, at_ms: int) -> int | None:
+        """Where in the log to go on, from ``at_ms``, after what was asked since the last call; None: just here."""
+        skip_ms, self._skip_ms = self._skip_ms, 0
+        seek_ms, self._seek_ms = self._seek_ms, None
+        to_ms = max(at_ms + skip_ms, at_ms if seek_ms is None else seek_ms)
+        return to_ms if to_ms > at_ms else None
 
     def wait(self, seconds: float) -> None:
         """Wait so long, or until somebody wants something."""

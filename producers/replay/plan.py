@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from contracts.errors import Misconfigured
-from contracts.topology import CLOCK_KEY
+from contracts.topology import CLOCK_KEY, VITALS
 from producers.replay import shift, topics
 from producers.replay.merge import Merging, Message
 from producers.replay.source import Filling, Keep, Log, Span
@@ -73,6 +73,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def targets(self) -> dict[str, str]:
         """Source of each target topic."""
         return {log.target: log.topic for log in self.logs}
+
+    @property
+    def frames(self) -> str | None:
+        """The target that holds frames of vitals: that of the live ones, else that of the one source that is no live
+        topic."""
+        for name, of in self.targets.items():
+            if of == VITALS.name:
+                return name
+        (name, of), *more = self.targets.items()
+        return None if more or of in topics.LIVE else name
 
     def keeps(self, message: Message) -> bool:
         """Whether the message is one of those asked for: of these keys, or a tick of the clock that goes with them."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from contracts.replays import Decisions, decisions
 from producers.replay.journal import REPORT_HTML, REPORT_JSON, Entry, Journal, Run
 from producers.replay.pacing import LatenessFigures
 from producers.replay.plan import Plan
@@ -55,8 +56,8 @@ def told(plan: Plan) -> dict[str, Any]:
     }
 
 
-def document(entry: Entry) -> dict[str, Any]:
-    """The whole replay as a document; figures of the last go on top, every go under ``runs``."""
+def document(entry: Entry, found: Decisions | None = None) -> dict[str, Any]:
+    """The whole replay as a document; figures of the last go on top, every go under ``runs``, ``found`` as it is."""
     last = entry.runs[-1] if entry.runs else None
     late = None if last is None else last.lateness
     return {
@@ -69,7 +70,29 @@ def document(entry: Entry) -> dict[str, Any]:
         "lateness_ms": None if late is None else {"p50": late.p50_ms, "p99": late.p99_ms, "max": late.max_ms},
         "seeks": [{"from": rfc3339(seek.from_ms), "to": rfc3339(seek.to_ms)} for seek in entry.seeks],
         "runs": [msgspec.to_builtins(run) for run in entry.runs],
+        "decisions": None if found is None else msgspec.to_builtins(found),
     }
+
+
+def outcome(entry: Entry, found: dict[str, Any]) -> str:
+    """What came of the last go, and what it led to where it was decided, in a line each."""
+    run, late, told = entry.runs[-1], found["lateness_ms"], found["decisions"]
+    words = (
+        f"{found['state']}: {found['sent']:,} of {found['records']:,} records, {run.seconds:.1f} s, {run.rate:,.0f}/s"
+    )
+    if late:
+        words += f"; late p50 {late['p50']} ms, p99 {late['p99']} ms, max {late['max']} ms"
+    if run.unshifted:
+        words += f"; {run.unshifted:,} could not be read to move their times"
+    return words if told is None else f"{words}\n{decided_words(told)}"
+
+
+def decided_words(told: dict[str, Any]) -> str:
+    """What was decided, in a line."""
+    alarms = ", ".join(f"{count:,} {priority}" for priority, count in told["alarms"].items())
+    live = {True: "; the same as live, to the byte", False: "; not the same as live", None: ""}[told["same_as_live"]]
+    far = "decided" if told["over"] else "decided so far"
+    return f"{far}: {alarms} alarms, hash {told['hash'][:16]}, policy {told['policy_hash']}, from {told['since']}{live}"
 
 
 def _off(plan: Plan, run: Run | None) -> float | None:
@@ -81,7 +104,7 @@ def _off(plan: Plan, run: Run | None) -> float | None:
 
 def write(entry: Entry, journal: Journal) -> tuple[Path, Path]:
     """Put both into the replay's folder; where they are."""
-    found = document(entry)
+    found = document(entry, decisions(journal.place(entry.name)))
     as_json = journal.write(entry.name, REPORT_JSON, msgspec.json.format(msgspec.json.encode(found), indent=2))
     return as_json, journal.write(entry.name, REPORT_HTML, page(entry, found).encode())
 
@@ -120,10 +143,33 @@ def page(entry: Entry, found: dict[str, Any]) -> str:
             _table(("Source", "Target", "Partitions", "Records"), topics),
             "<h2>Goes</h2>",
             _table(("Began", "State", "Records", "Took", "Why"), goes),
+            *_decided(found["decisions"]),
             *([] if last is None else _charts(last)),
             "<p>Research software, not a medical device.</p></html>\n",
         ]
     )
+
+
+_LIVE: Final = {True: "yes, to the byte", False: "no", None: "the live worker never saw these records so"}
+
+
+def _decided(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    alarms = ", ".join(f"{count:,} {priority}" for priority, count in told["alarms"].items())
+    rows = [
+        ("Policy", f"{told['policy']} ({told['policy_hash']})"),
+        ("Models", ", ".join(told["models"]) or "none spoke"),
+        ("Not to be had", ", ".join(told["missing"]) or "nothing"),
+        ("Start state", told["since"]),
+        ("Decided", f"{told['records']:,} records{'' if told['over'] else ' so far'}"),
+        ("Alarms raised", f"{alarms}; {told['advisories']:,} advisories (silent)"),
+        ("Transitions", f"{told['transitions']:,}"),
+        ("Hash", told["hash"]),
+        ("Without advisories", told["hash_without_advisories"]),
+        ("Same as live", _LIVE[told["same_as_live"]]),
+    ]
+    return ["<h2>Decisions</h2>", _table(None, rows)]
 
 
 def _charts(run: Run) -> list[str]:

@@ -10,7 +10,7 @@ from contracts.errors import Misconfigured, Transient, WardError
 from producers.replay import shift, source, target, topics
 from producers.replay.from_broker import Broker
 from producers.replay.from_lake import Lake
-from producers.replay.journal import Entry, Journal, Run, Seek, State
+from producers.replay.journal import Deciding, Entry, Journal, Run, Seek, State
 from producers.replay.merge import Merging, Message
 from producers.replay.pacing import Anchor, Control, Lateness
 from producers.replay.plan import Origin, Plan, Wish
@@ -43,7 +43,7 @@ def origin_of(wish: Wish, bootstrap: str) -> Origin:
     return Lake(wish.window) if wish.from_lake else Broker(bootstrap)
 
 
-def begin(plan: Plan, journal: Journal) -> Entry:
+def begin(plan: Plan, journal: Journal, deciding: Deciding | None = None) -> Entry:
     """Make the fresh topics and write down the replay; nothing is left of either when one fails.
 
     Raises Misconfigured when the name or a topic is taken, Transient when the broker does not answer.
@@ -57,11 +57,11 @@ def begin(plan: Plan, journal: Journal) -> Entry:
         state=State.MAKING,
         spans=[(log.start, log.end) for log in plan.logs],
         before=[0] * len(plan.logs),
+        deciding=deciding,
     )
     journal.save(entry)
     try:
-        found = origin_of(plan.wish, plan.bootstrap).find(plan.wish)
-        entry.idents = topics.make(plan.bootstrap, {name: found[of] for name, of in plan.targets.items()})
+        entry.idents = topics.make(plan.bootstrap, _likes(entry))
     except WardError:
         journal.forget(entry.name)
         raise
@@ -74,20 +74,36 @@ def complete(entry: Entry, journal: Journal) -> None:
 
     Raises Misconfigured when a topic of the replay is not the one it made.
     """
-    bootstrap, targets = entry.plan.bootstrap, entry.plan.targets
-    there = topics.find(bootstrap, list(targets))
-    if entry.idents:
-        for name, ident in entry.idents.items():
-            if name not in there or there[name].ident != ident:
-                raise Misconfigured(
-                    f"topic {name} is not the one that the replay made: `ward replay clean`, begin anew"
-                )
-        return
-    found = origin_of(entry.plan.wish, bootstrap).find(entry.plan.wish)
-    missing = {name: found[of] for name, of in targets.items() if name not in there}
-    made = topics.make(bootstrap, missing) if missing else {}
-    entry.idents = {name: one.ident for name, one in there.items()} | made
-    journal.save(entry)
+    bootstrap, wanted = entry.plan.bootstrap, {*entry.plan.targets, *entry.decided}
+    there = topics.find(bootstrap, sorted(wanted))
+    for name, ident in entry.idents.items():
+        if name not in there or there[name].ident != ident:
+            raise Misconfigured(f"topic {name} is not the one that the replay made: `ward replay clean`, begin anew")
+    if open_ := wanted - entry.idents.keys():
+        missing = {name: like for name, like in _likes(entry).items() if name in open_ - there.keys()}
+        made = topics.make(bootstrap, missing) if missing else {}
+        entry.idents |= {name: there[name].ident for name in open_ & there.keys()} | made
+        journal.save(entry)
+
+
+def _likes(entry: Entry) -> dict[str, topics.Found]:
+    """By name the topics of the replay, and what each is like."""
+    found = origin_of(entry.plan.wish, entry.plan.bootstrap).find(entry.plan.wish)
+    return {name: found[of] for name, of in entry.plan.targets.items()} | entry.decided
+
+
+def made(entry: Entry) -> dict[str, str]:
+    """The idents of the topics that a replay made; of those it was killed while making, the ones that hold nothing."""
+    bootstrap, unknown = entry.plan.bootstrap, {*entry.plan.targets, *entry.decided} - entry.idents.keys()
+    if not unknown:
+        return entry.idents
+    there = topics.find(bootstrap, sorted(unknown))
+    logs = {one.name: [Log(one.name, p) for p in range(one.partitions)] for one in there.values()}
+    return entry.idents | {
+        name: there[name].ident
+        for name, of in logs.items()
+        if not any(end for _, end in source.spans(bootstrap, of, None, None).values())
+    }
 
 
 class Replay:
@@ -203,10 +219,11 @@ class Replay:
             while not merge.over:
                 if self._control.stopped:
                     return False
-                if ahead_ms := self._control.skipped_ms():
-                    self._seek(ahead_ms)
+                # what a resume leaves out must be passed first, else it would be sent again
+                if fresh and self._control.seeks and (to_ms := self._control.sought_ms(self._at_ms)) is not None:
+                    self._seek(to_ms)
                     return False
-                if self._control.paused:
+                if self._control.paused and not self._control.seeks:
                     self._pause()
                 due_ms = merge.due_ms()
                 if due_ms is None:
@@ -215,7 +232,8 @@ class Replay:
                     continue
                 if not fresh:
                     self._check_left(reader)
-                    fresh = True
+                    fresh, self._at_ms = True, due_ms
+                    continue
                 if self._first_ms is None:
                     self._first_ms = due_ms
                 self._turn(merge, reader, due_ms)
@@ -263,17 +281,17 @@ class Replay:
 
     def _pause(self) -> None:
         began_s = self._clock()
-        while self._control.paused:
+        while self._control.paused and not self._control.seeks:
             self._control.wait(_LONGEST_WAIT_S)
             self._breathe()
         away_s = self._clock() - began_s
         self.run.paused_s += away_s
         self._anchor.put_off(away_s)
 
-    def _seek(self, ahead_ms: int) -> None:
-        """Leave out the next ``ahead_ms`` of the log: written down before anything after it is sent."""
+    def _seek(self, to_ms: int) -> None:
+        """Leave out the log up to that moment: written down before anything after it is sent."""
         self._writer.flush()
-        entry, to_ms = self.entry, self._at_ms + ahead_ms
+        entry = self.entry
         there = self._origin.spans(self._sources, to_ms, None)
         entry.spans = [
             (max(self._next[n], min(there[log][0], entry.spans[n][1])), entry.spans[n][1])
@@ -283,6 +301,7 @@ class Replay:
         entry.seeks.append(Seek(from_ms=self._at_ms, to_ms=to_ms))
         self._next = [start for start, _ in entry.spans]
         self._journal.save(entry)
+        self._at_ms = min(to_ms, self.plan.last_ms)
         self._anchor.lift()
 
     def _check_left(self, reader: Filling) -> None:
@@ -312,15 +331,17 @@ class Replay:
         self._told_s = now_s
         self._writer.watch()
         self._sample(now_s)
-        self._tell(
-            Progress(
-                sent=self._held_before + self._acknowledged,
-                of=self.plan.records,
-                at_ms=self._at_ms,
-                late_ms=self._late_ms,
-                seconds=now_s - self._began_s,
-                paused=self._control.paused,
-            )
+        self._tell(self.progress())
+
+    def progress(self) -> Progress:
+        """How far it is; may be asked from another thread."""
+        return Progress(
+            sent=self._held_before + self._acknowledged,
+            of=self.plan.records,
+            at_ms=self._at_ms,
+            late_ms=self._late_ms,
+            seconds=self._clock() - self._began_s,
+            paused=self._control.paused,
         )
 
     @property

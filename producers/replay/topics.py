@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ KEPT_FOR_EVER: Final = {
 }
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,200}")
 _CONNECT_MS: Final = 8000
+_FORGET_S: Final = 10.0
 _LARGEST: Final = "max.message.bytes"
 
 
@@ -131,6 +133,17 @@ def remove(bootstrap: str, idents: Mapping[str, str]) -> list[str]:
         with _admin(bootstrap) as admin:
             admin.delete_topics(ours)
     return ours
+
+
+def await_gone(bootstrap: str, names: Sequence[str]) -> None:
+    """Wait until the broker has forgotten topics that were removed, so that others may have their names.
+
+    Raises Transient when it does not.
+    """
+    until_s = time.monotonic() + _FORGET_S
+    while left := find(bootstrap, names) if names else {}:
+        if time.monotonic() > until_s:
+            raise Transient(f"the broker at {bootstrap} still has {', '.join(left)}, which were removed")
 
 
 def _like(source: Found) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from streams.wardlog import LogRecord
 
 BATCH: Final = 1000
 AFTER_MS: Final = 120_000
+LEADER_S: Final = 5.0
+"""So long a partition may be without a leader after its topic was made."""
 NEVER: Final = 2**62
 """The end of a span that has none."""
 WARM_UP_S: Final = 900.0
@@ -178,18 +180,25 @@ def before(bootstrap: str, topic: str, starts: Mapping[int, int], first_ms: int)
 
 
 def ends(bootstrap: str, topic: str) -> dict[int, int]:
-    """The next offset of each partition. Raises Misconfigured when the topic is not there, Transient without a
-    broker."""
+    """The next offset of each partition, also of a topic that was made a moment ago.
+
+    Raises Misconfigured when it is not there, Transient without a broker.
+    """
     from confluent_kafka import Consumer, KafkaException
 
     consumer = Consumer(_settings(bootstrap))
+    until_s = time.monotonic() + LEADER_S
     try:
-        known = consumer.list_topics(timeout=10).topics
-        if topic not in known:
-            raise Misconfigured(f"no topic {topic} at {bootstrap}")
-        return {p: high for p, (_, high) in _bounds(consumer, topic, sorted(known[topic].partitions)).items()}
-    except KafkaException as failure:
-        raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+        while True:
+            try:
+                known = consumer.list_topics(timeout=10).topics
+                if topic not in known:
+                    raise Misconfigured(f"no topic {topic} at {bootstrap}")
+                return {p: high for p, (_, high) in _bounds(consumer, topic, sorted(known[topic].partitions)).items()}
+            except KafkaException as failure:
+                if time.monotonic() > until_s:
+                    raise Transient(f"no Kafka broker at {bootstrap}: {failure}") from failure
+                consumer.poll(WAIT_S)
     finally:
         consumer.close()
 

@@ -78,7 +78,8 @@ def test_a_stop_ends_a_pause_and_a_skip_is_told_once() -> None:
     assert control.paused
     control.skip(60_000)
     control.skip(60_000)
-    assert (control.skipped_ms(), control.skipped_ms()) == (120_000, 0)
+    assert control.seeks
+    assert (control.sought_ms(5000), control.sought_ms(5000), control.seeks) == (125_000, None, False)
     control.wait(60.0)  # somebody wanted something: no wait
     control.stop()
     assert control.stopped
