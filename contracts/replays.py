@@ -30,6 +30,8 @@ DECISIONS: Final = "decisions.json"
 COPY: Final = "copy.json"
 START: Final = "start.json"
 """What the decider began with; its own, gone when a replay is to be decided anew."""
+POLICY: Final = "policy.toml"
+"""The words of the policy that a replay is decided under, where it is not the built-in one."""
 DECIDED: Final[tuple[Topic[Any], ...]] = (ALERTS, SCORES, FORECASTS)
 """The topics whose like a decided replay has."""
 SILENT_MS: Final = 5000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any, Final
 
 from contracts.errors import Misconfigured, Poison, Transient, WardError
-from contracts.replays import COPY, DECISIONS, START, Copy, decisions, put
+from contracts.replays import COPY, DECISIONS, POLICY, START, Copy, decisions, put
 from contracts.settings import Settings
 from producers.replay import topics
 from producers.replay.journal import Deciding, Entry, Journal
@@ -17,7 +17,6 @@ from producers.replay.plan import Plan
 from producers.replay.run import made
 
 PROGRAM: Final = ("-m", "streams.replayed")
-POLICY: Final = "policy.toml"
 LOG: Final = "decider.log"
 LEAVE_S: Final = 10.0
 SAY_S: Final = 10.0
