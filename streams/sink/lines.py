@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 from contracts.records import (
+    AlarmEvent,
+    AlarmState,
     AlertTransition,
     BedForecast,
     BedOutlook,
@@ -35,6 +37,9 @@ NONE: Final = "-"
 BELIEVED: Final = frozenset((Tag.OK, Tag.CLOCK_SUSPECT))
 RANK: Final = {Priority.LOW: 2, Priority.MEDIUM: 3, Priority.HIGH: 4}
 LONGEST_TAG: Final = 256
+ACTS: Final = frozenset({AlarmEvent.ACKNOWLEDGED, AlarmEvent.ESCALATED, AlarmEvent.NOTE})
+STANDING: Final = 50_000
+"""Of so many standing alarms it is remembered whether somebody acted."""
 
 _PICTURES: Final = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 _TAG: Final = str.maketrans(_PICTURES | {ord("\\"): "⧵", ord(","): r"\,", ord("="): r"\=", ord(" "): r"\ "})
@@ -181,14 +186,49 @@ def _skills(frame: VitalsForecast, ward: str, minute: int) -> list[str]:
     return lines
 
 
-def of_transition(alert: AlertTransition) -> list[str]:
+class Answers:
+    """Tells alarms that nobody touched from those that somebody did, for as long as each stands.
+
+    Bounded: of more than ``STANDING`` alarms the oldest are forgotten. Of what was raised before the sink began it is
+    not known whether anybody came, so nothing is told of it.
+    """
+
+    def __init__(self) -> None:
+        self._touched: dict[str, bool] = {}
+
+    def of_transition(self, alert: AlertTransition) -> list[str]:
+        """The point of a step, see ``of_transition``."""
+        event, known = alert.event, self._touched
+        if event is AlarmEvent.RAISED:
+            known.pop(alert.alert_id, None)
+            known[alert.alert_id] = False
+            if len(known) > STANDING:
+                del known[next(iter(known))]
+        elif acts(alert) and alert.alert_id in known:
+            known[alert.alert_id] = True
+        if alert.state is not AlarmState.INACTIVE:
+            return of_transition(alert)
+        touched = known.pop(alert.alert_id, None)
+        return of_transition(alert, None if touched is None else not touched)
+
+
+def acts(alert: AlertTransition) -> bool:
+    """Whether a person did something about the alarm; to silence it for a while is nothing yet."""
+    return alert.actor is not None and alert.event in ACTS
+
+
+def of_transition(alert: AlertTransition, untouched: bool | None = None) -> list[str]:
     """The point of one step of an alarm. Below the millisecond its time is drawn from the alarm's identity, so that
-    two steps within one millisecond stay two points."""
+    two steps within one millisecond stay two points. ``untouched``: it is over and nobody ever acted; None: not known,
+    or not over.
+    """
     fields = [
         f"alert_id={text(alert.alert_id)},seq={alert.seq}i,state={text(alert.state.value)}",
         f"message={text(alert.message)},since_onset_s={(alert.at_ms - alert.onset_ms) / 1000!r}",
-        f"escalation={alert.escalation}i",
+        f"escalation={alert.escalation}i,acted={int(acts(alert))}i",
     ]
+    if untouched is not None:
+        fields.append(f"untouched={int(untouched)}i")
     if isinstance(alert.value, float | int):
         fields.append(f"value={float(alert.value)!r}")
     if alert.limit is not None:

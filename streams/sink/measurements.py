@@ -70,14 +70,56 @@ SKILLS: Final = Measurement(
     "skill of the forecasts against persistence lately; beds with a forecast, and those whose forecast the LSTM made",
     "once a minute and ward",
 )
+HINDSIGHT: Final = Measurement(
+    "hindsight",
+    ("engine", "horizon", "vital", "ward"),
+    ("n", "error", "naive", "pinball"),
+    "forecasts told whose moment has come: sums of their absolute errors, of persistence's, of pinball losses",
+    "of a ward's forecasts of one minute in ten (hours ahead: in sixty), at the moment they spoke of",
+)
+COVERAGE: Final = Measurement(
+    "coverage",
+    ("band", "engine", "horizon", "vital", "ward"),
+    ("n", "inside", "width", "nominal"),
+    "of the same, by band (percent): how many values lay inside, how many should, sum of the widths",
+    "as hindsight",
+)
+CALIBRATION: Final = Measurement(
+    "calibration",
+    ("engine", "horizon", "level", "vital", "ward"),
+    ("n", "under"),
+    "of the same, by level (percent): how many values lay below that quantile; one that lay on it counts half",
+    "as hindsight",
+)
+RELIABILITY: Final = Measurement(
+    "reliability",
+    ("chance", "risk", "ward"),
+    ("n", "told", "came", "brier"),
+    "risks whose hours are over, by told probability: sum of probabilities, how many came, sum of squared errors",
+    "of a ward's risks of one minute an hour, when their hours are over",
+)
 MODELS: Final = Measurement(
     "models", ("model", "ward"), ("version",), "which version speaks in a ward", "each time that the models spoke"
 )
 ALARMS: Final = Measurement(
     "alarms",
     ("bed", "category", "condition", "event", "priority", "ward"),
-    ("alert_id", "seq", "state", "message", "value", "limit", "since_onset_s", "escalation", "probability", "lead_s"),
-    "one transition of one alarm, at the moment of it",
+    (
+        "alert_id",
+        "seq",
+        "state",
+        "message",
+        "value",
+        "limit",
+        "since_onset_s",
+        "escalation",
+        "acted",
+        "untouched",
+        "probability",
+        "lead_s",
+    ),
+    "one transition of one alarm, at the moment of it; acted: a person acknowledged, escalated or noted; untouched: it "
+    "is over and nobody did any of that, where the sink has seen it whole",
     "every transition",
 )
 IMAGES: Final = Measurement(
@@ -108,6 +150,10 @@ MEASUREMENTS: Final = (
     RISKS,
     FORECASTS,
     SKILLS,
+    HINDSIGHT,
+    COVERAGE,
+    CALIBRATION,
+    RELIABILITY,
     MODELS,
     ALARMS,
     IMAGES,

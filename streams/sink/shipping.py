@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -17,11 +18,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from contracts import codec, topology
 from contracts.errors import Poison, Transient
-from contracts.records import Record, VitalsForecast
+from contracts.records import Record, ScoreFrame, VitalsForecast
 from contracts.settings import Settings
 from contracts.topology import Topic
 from streams.sink import lines as lined
 from streams.sink.gauges import SinkMetrics
+from streams.sink.hindsight import Keeper
 from streams.sink.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -38,21 +40,25 @@ SCRAPES_KEPT: Final = 720
 Lines = Callable[[Any], list[str]]
 
 
-def makers() -> Mapping[str, tuple[Topic[Any], Lines]]:
+def makers(keeper: Keeper) -> Mapping[str, tuple[Topic[Any], Lines]]:
     """Which topics are read, and what makes points of their records."""
     newest_minute: dict[str, int] = {}
+
+    def scores(frame: ScoreFrame) -> list[str]:
+        return lined.of_scores(frame) + keeper.of_scores(frame)
 
     def forecast(frame: VitalsForecast) -> list[str]:
         minute = frame.now_ms // lined.MINUTE_MS
         if newest_minute.get(frame.ward) == minute:
             return []
         newest_minute[frame.ward] = minute
+        keeper.forecast(frame)
         return lined.of_forecast(frame)
 
     rows: tuple[tuple[Topic[Any], Lines], ...] = (
-        (topology.SCORES, lined.of_scores),
+        (topology.SCORES, scores),
         (topology.FORECASTS, forecast),
-        (topology.ALERTS, lined.of_transition),
+        (topology.ALERTS, lined.Answers().of_transition),
         (topology.IMAGE_RESULTS, lined.of_image),
         (topology.IMAGE_REFUSALS, lined.of_image_refusal),
         (topology.IMAGE_FINDINGS, lined.of_finding),
@@ -71,7 +77,8 @@ class Shipper:
         self, settings: Settings, writer: Writer, metrics: SinkMetrics, stop: threading.Event, batch: int = BATCH_LINES
     ) -> None:
         self._settings, self._writer, self._metrics, self._stop, self._batch = settings, writer, metrics, stop, batch
-        self._makers = makers()
+        self._keeper = Keeper(Path(settings.state_dir) / "data" / "sink" if settings.state_dir else None)
+        self._makers = makers(self._keeper)
         self._pending: list[str] = []
         self._next: dict[tuple[str, int], int] = {}
         self._since = 0.0
@@ -158,28 +165,33 @@ class Shipper:
                 if self._stop.wait(BACK_OFF_S[min(tries, len(BACK_OFF_S)) - 1]):
                     return
         self._metrics.failing.set(0)
-        self._commit(consumer)
+        if self._commit(consumer):
+            self._keeper.keep()
 
     def _try_once_more(self, consumer: Any) -> None:
         """What is pending when told to stop is written if InfluxDB answers; if not, it is read again another time."""
         try:
             if self._pending:
                 self._writer.write(self._pending)
-            self._commit(consumer)
+            if self._commit(consumer):
+                self._keeper.keep(now=True)
         except Transient as away:
             log.warning("left without the last batch, it is read again", why=str(away))
 
-    def _commit(self, consumer: Any) -> None:
+    def _commit(self, consumer: Any) -> bool:
+        """Whether nothing that was taken is uncommitted now."""
         if not self._next:
-            return
+            return True
         try:
             consumer.commit(
                 offsets=[TopicPartition(topic, p, offset) for (topic, p), offset in self._next.items()],
                 asynchronous=False,
             )
             self._next.clear()
+            return True
         except KafkaException as away:  # the next commit covers these too; until then a restart writes them again
             log.warning("Kafka takes no commit now", why=str(away))
+            return False
 
     def _complain(self, error: Any) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:

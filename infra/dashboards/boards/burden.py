@@ -67,7 +67,7 @@ TILES: Final = (
     Tile(
         "number",
         "Over, untouched",
-        "Share of alarms that were over by themselves before anybody acknowledged, escalated or wrote a note: the likely "
+        "Share of alarms that were over by themselves before anybody acknowledged, escalated or wrote a note: likely "
         "nuisances. What is in neither share was acted upon later, still stands, or began before the sink did.",
         (
             Ask(
@@ -102,14 +102,14 @@ TILES: Final = (
         decimals=0,
         steps=Steps("text"),
         nothing="nobody has answered",
-        width=6,
+        width=4,
         height=5,
     ),
     Tile(
         "number",
         "Flood minutes",
-        f"Minutes, over all wards, at whose end {FLOOD} or more alarms had been raised within {FLOOD_MIN} minutes in one "
-        "ward: more than one person can take in.",
+        f"Minutes, over all wards, at whose end {FLOOD} or more alarms had been raised within {FLOOD_MIN} minutes in "
+        "one ward: more than one person can take in.",
         (
             Ask(
                 f'SELECT count("rate") AS "minutes" FROM (SELECT moving_average(count("seq"), {FLOOD_MIN}) AS "rate" '
@@ -121,7 +121,7 @@ TILES: Final = (
         decimals=0,
         steps=Steps("text", ((1, "medium"), (60, "high"))),
         nothing="no flood",
-        width=5,
+        width=4,
         height=5,
     ),
     Tile(
@@ -139,7 +139,7 @@ TILES: Final = (
         decimals=0,
         steps=Steps("text"),
         nothing=CALM,
-        width=5,
+        width=4,
         height=5,
     ),
     Tile(

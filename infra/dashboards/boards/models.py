@@ -197,7 +197,7 @@ TILES: Final = (
         decimals=0,
         steps=Steps("text", ((1, "medium"),)),
         nothing="none",
-        width=4,
+        width=8,
     ),
     Tile(
         "curve",
@@ -231,8 +231,8 @@ TILES: Final = (
     Tile(
         "rows",
         "Bands by vital and horizon",
-        "Of the forecasts told whose moment lies in the span shown: share inside each band, promised share, mean width in "
-        "the vital's unit. Bands are conformal: their width follows what comes true in each ward.",
+        "Of the forecasts told whose moment lies in the span shown: share inside each band, promised share, mean width "
+        "in the vital's unit. Bands are conformal: their width follows what comes true in each ward.",
         (
             Ask(
                 'SELECT sum("inside") / sum("n") AS "inside", sum("nominal") / sum("n") AS "promised", '
@@ -256,8 +256,8 @@ TILES: Final = (
     Tile(
         "bars",
         "Calibration of quantiles",
-        "Share of the values that lay below each quantile told for them (one that lay on it counts half): the bar of 25 % "
-        "should be 25 % long. Longer everywhere: forecasts too high; shorter everywhere: too low.",
+        "Share of the values that lay below each quantile told for them (one that lay on it counts half): the bar of "
+        "25 % should be 25 % long. Longer everywhere: forecasts too high; shorter everywhere: too low.",
         (
             Ask(
                 f'SELECT sum("under") / sum("n") AS "under" FROM "live"."calibration" WHERE $timeFilter AND {WARD} '
@@ -278,8 +278,8 @@ TILES: Final = (
         "rows",
         "Errors beside persistence",
         "What was told, whoever spoke: mean absolute error of the median, of the value last seen (persistence), skill "
-        "(1 - error / persistence; below zero persistence would have been better), mean pinball loss over the levels, in "
-        "the vital's unit. Counted by the sink from the topics, not by the models themselves.",
+        "(1 - error / persistence; below zero persistence would have been better), mean pinball loss over the levels, "
+        "in the vital's unit. Counted by the sink from the topics, not by the models themselves.",
         (
             Ask(
                 'SELECT 1 - sum("error") / sum("naive") AS "skill", sum("error") / sum("n") AS "error", '
@@ -298,8 +298,8 @@ TILES: Final = (
     Tile(
         "rows",
         "Reliability of risks",
-        "Risks whose four hours are over, by the probability that was told: the mean of it, and the share in which an hour "
-        "came that met the condition. Where patients are treated because of a risk, it comes true less often.",
+        "Risks whose four hours are over, by the probability that was told: the mean of it, and the share in which an "
+        "hour came that met the condition. Where patients are treated because of a risk, it comes true less often.",
         (
             Ask(
                 'SELECT sum("told") / sum("n") AS "told", sum("came") / sum("n") AS "came", '
@@ -324,9 +324,10 @@ TILES: Final = (
         "Not told here",
         "What cannot be seen on the ward.",
         words=(
-            "Death in hospital, the chance of crossing an alarm limit (limits stand in the policy, not in the topics) and "
-            "whether an anomaly was one have no outcome in the topics: the **model cards** tell of them on labelled stays, "
-            "with intervals (`ward model card NAME`). Restarts of the sink may leave out pairs, and count none twice."
+            "Death in hospital, the chance of crossing an alarm limit (limits stand in the policy, not in the topics) "
+            "and whether an anomaly was one have no outcome in the topics: the **model cards** tell of them on "
+            "labelled stays, with intervals (`ward model card NAME`). A killed sink may leave out some, and "
+            "counts none twice."
         ),
         width=24,
         height=3,

@@ -18,7 +18,8 @@ from infra.dashboards.spec import Ask, Board
 from infra.launch.influx import minute_means
 from infra.processes import BY_NAME
 from infra.stack import Stack, wait_until
-from streams.sink import lines
+from models.vitals.hindsight import Outcome, Worth
+from streams.sink import hindsight, lines
 from streams.sink.gauges import SinkMetrics
 from streams.sink.writer import Writer
 from tests.integration.streams import series
@@ -106,10 +107,13 @@ def eventful(influx: dict[str, str]) -> dict[str, str]:
     writer.write([line for second in range(-120, 1) for line in lines.of_scores(scores(now + second * 1000))])
     writer.write([line for n in range(12) for line in lines.of_transition(transition(now - n * 100, n))])
     for event in (r.AlarmEvent.ACKNOWLEDGED, r.AlarmEvent.ESCALATED):
-        writer.write(lines.of_transition(msgspec.structs.replace(transition(now, 20), event=event)))
+        writer.write(lines.of_transition(msgspec.structs.replace(transition(now, 20), event=event, actor="a")))
+    over = msgspec.structs.replace(transition(now, 21), event=r.AlarmEvent.CLEARED, state=r.AlarmState.INACTIVE)
+    writer.write(lines.of_transition(over, untouched=True))
     advisory = msgspec.structs.replace(transition(now, 30), category=r.Category.ADVISORY)
     writer.write(lines.of_transition(advisory))
     writer.write(lines.of_forecast(forecast(now - 60_000)))
+    writer.write(hindsight.of_worth(worth(now - 60_000)) + hindsight.of_outcome(outcome(now - 60_000)))
     for label, refusal in (("normal", None), (None, "blank")):
         writer.write(lines.of_image(image(now, label, refusal)))
     writer.write(lines.of_image_refusal(refused(now)))
@@ -159,6 +163,16 @@ def forecast(now_ms: int) -> r.VitalsForecast:
     return r.VitalsForecast(
         version=1, ward="E/1", at_ms=now_ms, now_ms=now_ms, source=SOURCE, levels=(0.1, 0.5, 0.9), beds=(bed,)
     )
+
+
+def worth(at_ms: int) -> Worth:
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    under = (0.0, 1.0, 2.0, 3.0, 4.0)
+    return Worth("E/1", "spo2", 300, "lstm", at_ms, 4, levels, under, (3, 2), (16.0, 4.0), 2.5, 3.0, 0.75)
+
+
+def outcome(at_ms: int) -> Outcome:
+    return Outcome("E/1", "hypotension", "02-05 %", at_ms, 3, 0.1, 1, 0.9)
 
 
 def image(at_ms: int, label: str | None, refusal: str | None) -> r.ImageResult:

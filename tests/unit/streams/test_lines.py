@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import records as r
-from contracts.topology import FORECASTS
-from streams.sink import lines, measurements
+from contracts.topology import ALERTS, FORECASTS
+from models.vitals.hindsight import Outcome, Worth
+from streams.sink import hindsight, lines, measurements
+from streams.sink.hindsight import Keeper
 from streams.sink.shipping import makers
 
 NOW = 1_767_340_800_250
@@ -109,6 +111,11 @@ OUTLOOK = r.BedOutlook(
     risks=(r.Risk(name="hypotension", probability=0.125, horizon_s=14_400, known=0.75),),
 )
 MODEL = r.ModelInForce(name="vitals_anomaly", version="0123456789ab")
+WORTH = Worth(
+    "W1", "spo2", 300, "lstm", NOW, 4, (0.05, 0.25, 0.5, 0.75, 0.95), (0.0, 1.0, 1.5, 3.0, 4.0), (4, 2), (16.0, 4.0),
+    2.5, 3.0, 0.75,
+)  # fmt: skip
+OUTCOME = Outcome("W1", "hypotension", "02-05 %", NOW, 3, 0.1, 1, 0.9)
 
 
 def everything() -> list[str]:
@@ -120,6 +127,9 @@ def everything() -> list[str]:
         *lines.of_image(READ),
         *lines.of_image_refusal(REFUSED),
         *lines.of_finding(FINDING),
+        *lines.of_transition(transition(), untouched=False),
+        *hindsight.of_worth(WORTH),
+        *hindsight.of_outcome(OUTCOME),
     ]
 
 
@@ -195,7 +205,7 @@ def test_a_forecast_stands_at_the_minute_it_speaks_of_and_skill_at_the_minute_it
 
 
 def test_of_the_forecasts_of_a_minute_one_is_written() -> None:
-    make = makers()[FORECASTS.name][1]
+    make = makers(Keeper(None))[FORECASTS.name][1]
     minute = NOW // 60_000 * 60_000
     assert [bool(make(forecast(minute + s * 1000))) for s in (0, 10, 50, 60, 70)] == [True, False, False, True, False]
 
@@ -205,6 +215,54 @@ def test_two_steps_of_alarms_in_one_millisecond_are_two_points() -> None:
     assert one == again
     assert parsed(one)[3] != parsed(other)[3]
     assert parsed(one)[3] // 1_000_000 == parsed(other)[3] // 1_000_000 == NOW
+
+
+STEPS = (
+    (r.AlarmEvent.RAISED, r.AlarmState.ACTIVE, None),
+    (r.AlarmEvent.AUDIO_PAUSED, r.AlarmState.ACTIVE, ACTOR),
+    (r.AlarmEvent.ESCALATED, r.AlarmState.ACTIVE, None),
+)
+"""What is no answer: to be silenced for a while, and to be escalated by time alone."""
+ANSWERS = {
+    r.AlarmEvent.ACKNOWLEDGED: r.AlarmState.ACKNOWLEDGED,
+    r.AlarmEvent.ESCALATED: r.AlarmState.ACTIVE,
+    r.AlarmEvent.NOTE: r.AlarmState.ACTIVE,
+}
+
+
+def lived(*steps: tuple[r.AlarmEvent, r.AlarmState, str | None]) -> list[dict[str, str]]:
+    """The fields of one alarm's steps, as the sink makes them."""
+    make = makers(Keeper(None))[ALERTS.name][1]
+    return [
+        parsed(make(transition(seq=seq, event=event, state=state, actor=actor))[0])[2]
+        for seq, (event, state, actor) in enumerate(steps)
+    ]
+
+
+def test_an_alarm_that_nobody_touched_is_told_from_one_that_somebody_did() -> None:
+    over = (r.AlarmEvent.CLEARED, r.AlarmState.INACTIVE, None)
+    alone = lived(*STEPS, over)
+    assert [fields["acted"] for fields in alone] == ["0i"] * 4
+    assert [fields.get("untouched") for fields in alone] == [None, None, None, "1i"]
+    for event, state in ANSWERS.items():
+        answered = lived(*STEPS, (event, state, ACTOR), over)
+        assert [fields["acted"] for fields in answered] == ["0i", "0i", "0i", "1i", "0i"]
+        assert answered[-1]["untouched"] == "0i"
+    latched = lived(*STEPS, (r.AlarmEvent.LATCHED, r.AlarmState.LATCHED, None))
+    assert "untouched" not in latched[-1], "a latched alarm still waits for somebody"
+    ended = lived(STEPS[0], (r.AlarmEvent.ACKNOWLEDGED, r.AlarmState.INACTIVE, ACTOR))
+    assert (ended[-1]["acted"], ended[-1]["untouched"]) == ("1i", "0i")
+
+
+def test_of_what_began_before_the_sink_nothing_is_told_and_memory_is_bounded() -> None:
+    over = transition(seq=9, event=r.AlarmEvent.CLEARED, state=r.AlarmState.INACTIVE)
+    answers = lines.Answers()
+    assert "untouched" not in answers.of_transition(over)[0]
+    for number in range(lines.STANDING + 1):
+        answers.of_transition(transition(alert_id=f"a{number}"))
+    first, last = (msgspec.structs.replace(over, alert_id=f"a{number}") for number in (0, lines.STANDING))
+    assert "untouched" not in answers.of_transition(first)[0]
+    assert "untouched=1i" in answers.of_transition(last)[0]
 
 
 @given(st.text(max_size=300))
