@@ -1,7 +1,8 @@
 """``ward bench replay``: a day of a hundred beds, replayed and decided anew, against what was told live.
 
 Live is the real worker on the log of that day. The replay is what its user types: ``ward replay`` into fresh topics,
-unpaced, and then everything in them decided again. A second replay must add nothing to the first.
+unpaced, and then everything in them decided again. A second replay must add nothing to the first. A third one goes at
+60 times the day's pace, for how late each record is and how long it was said to take.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -42,7 +43,22 @@ SEED: Final = 24
 SCRIPT: Final = "hospital"
 LIVE_S: Final = 3600.0
 """How long the worker may take for the whole day."""
-ALERTS_S: Final = 30.0
+SPEED: Final = 60
+PACED_S: Final = 20.0
+LATE_MS: Final = 20.0
+OFF: Final = 0.05
+
+
+class Paced(msgspec.Struct, frozen=True, kw_only=True):
+    """A replay at ``SPEED``. ``off``: by what share it took longer than its plan said."""
+
+    records_per_s: float
+    late_p50_ms: float
+    late_p99_ms: float
+    late_max_ms: float
+    estimated_s: float
+    seconds: float
+    off: float
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +85,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     same_as_live: bool
     added: int
     hash: str
+    paced: Paced
     reached: bool
 
 
@@ -116,6 +133,7 @@ def measure(beds: int, hours: float, beds_per_ward: int, say: Say) -> Report:
         first = _again(broker, "again", until_ms, Path(folder))
         say(f"replay: copied in {first.copy_s:.1f} s, decided in {first.decide_s:.1f} s")
         second = _again(broker, "once_more", until_ms, Path(folder))
+        paced = _paced(broker, seconds, Path(folder))
     took_s = first.copy_s + first.decide_s
     known = {line for alert in first.book.alerts.values() for line in alert.lines.values()}
     added = sum(line not in known for alert in second.book.alerts.values() for line in alert.lines.values())
@@ -141,7 +159,13 @@ def measure(beds: int, hours: float, beds_per_ward: int, say: Say) -> Report:
         same_as_live=same,
         added=added,
         hash=first.book.hash(),
-        reached=same and not added and second.book.hash() == first.book.hash() and took_s <= MOST_S,
+        paced=paced,
+        reached=same
+        and not added
+        and second.book.hash() == first.book.hash()
+        and took_s <= MOST_S
+        and paced.late_p99_ms <= LATE_MS
+        and abs(paced.off) <= OFF,
     )
 
 
@@ -189,25 +213,49 @@ def _through(broker: Broker, poured: Poured) -> bool:
 
 
 def _again(broker: Broker, name: str, until_ms: int, folder: Path) -> Decided:
-    """``ward replay`` into fresh topics as a user types it, and all of it decided."""
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until_ms / 1000))
-    words = ["replay", VITALS.name, "--unpaced", "--to-time", until, "--to", name]
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("WARD_")}
-    ours = {"PYTHONPATH": str(CHECKOUT), "WARD_KAFKA": broker.address, "WARD_STATE_DIR": str(folder)}
+    """``ward replay`` of all up to a moment, as a user types it, and all of it decided."""
     began = time.monotonic()
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "infra.cli", *words], cwd=CHECKOUT, env=kept | ours, capture_output=True, check=False
-    )
-    if done.returncode:
-        raise Transient(f"ward replay ended with {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    _replayed(broker, name, folder, "--unpaced", "--to-time", _moment(until_ms))
     copied = time.monotonic()
     span: Span = survey(broker.address, name, None, None, None)
     (found,) = decided_in_two(broker.address, span, [Side("again", load_policy())])
     return Decided(copied - began, time.monotonic() - copied, found.readings, found.book)
 
 
+def _paced(broker: Broker, seconds: int, folder: Path) -> Paced:
+    """The first of the day at ``SPEED``, for ``PACED_S`` at most."""
+    until_ms = START_MS + 1000 * min(seconds, round(SPEED * PACED_S))
+    told = _replayed(broker, "paced", folder, "--speed", str(SPEED), "--to-time", _moment(until_ms))
+    late = told["lateness_ms"]
+    return Paced(
+        records_per_s=told["records_per_s"],
+        late_p50_ms=late["p50"],
+        late_p99_ms=late["p99"],
+        late_max_ms=late["max"],
+        estimated_s=told["estimated_s"],
+        seconds=told["seconds"],
+        off=told["estimate_off"],
+    )
+
+
+def _moment(at_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_ms / 1000))
+
+
+def _replayed(broker: Broker, name: str, folder: Path, *words: str) -> dict[str, Any]:
+    """What ``ward replay`` into that topic says of itself at its end. Raises Transient when it fails."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WARD_")}
+    ours = {"PYTHONPATH": str(CHECKOUT), "WARD_KAFKA": broker.address, "WARD_STATE_DIR": str(folder)}
+    command = [sys.executable, "-m", "infra.cli", "replay", VITALS.name, "--to", name, "--json", *words]
+    done = subprocess.run(command, cwd=CHECKOUT, env=kept | ours, capture_output=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise Transient(f"ward replay ended with {done.returncode}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return dict(msgspec.json.decode(done.stdout))
+
+
 def lines(report: Report) -> list[str]:
     """The report for people."""
+    paced = report.paced
     return [
         f"{report.hours:g} h of {report.beds} beds in {report.wards} wards: {report.bed_readings:,} bed-readings, "
         f"{report.readings:,} values, {report.records:,} records; {report.cores} cores, Python {report.python}, "
@@ -217,7 +265,10 @@ def lines(report: Report) -> list[str]:
         f"replayed in {report.copy_s} s and decided in {report.decide_s} s by {report.processes} processes: "
         f"{report.seconds} s in all, promised <= {MOST_S:g}",
         f"decisions {'the same as live, to the byte' if report.same_as_live else 'NOT those of live'}; a second replay "
-        f"added {report.added}: " + ("reached" if report.reached else "NOT reached"),
+        f"added {report.added}",
+        f"at {SPEED} x, {paced.records_per_s:,.0f} records/s: late p50 {paced.late_p50_ms} ms, p99 {paced.late_p99_ms} "
+        f"(promised <= {LATE_MS:g}), most {paced.late_max_ms}; {paced.seconds:.1f} s of {paced.estimated_s:.1f}, "
+        f"{paced.off:+.1%} (promised within {OFF:.0%}): " + ("all reached" if report.reached else "NOT all reached"),
     ]
 
 

@@ -14,6 +14,7 @@ from infra.launch.kafka import LEAN_JVM, LOGGING
 from infra.launch.probes import java_bean
 from infra.site import Site, write_atomically
 
+FORMAT_S: Final = 120.0
 HEAP_MB: Final = 128
 NAMENODE: Final = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 DATANODE: Final = "org.apache.hadoop.hdfs.server.datanode.DataNode"
@@ -79,7 +80,10 @@ def prepare(site: Site) -> None:
         return
     site.data("namenode").mkdir(parents=True, exist_ok=True)
     tool = [*_java(site), NAMENODE, "-format", "-nonInteractive", "-force"]
-    done = subprocess.run(tool, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    try:
+        done = subprocess.run(tool, capture_output=True, text=True, timeout=FORMAT_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as slow:
+        raise Transient(f"formatting the NameNode's data folder took over {FORMAT_S:g} s: start it again") from slow
     if done.returncode != 0:
         raise Transient(f"cannot format the NameNode's data folder: {(done.stderr or done.stdout).strip()[-600:]}")
 
