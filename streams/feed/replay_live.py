@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from contracts import replays
 from contracts.errors import Misconfigured
 from contracts.records import ScoreFrame
 from contracts.settings import Settings
-from models.ward.policy import Policy
+from models.ward.policy import Policy, load_policy
 from streams.feed.board import tiles_event
 from streams.feed.gauges import Gauges
 from streams.feed.live import Live, now_ms
@@ -44,6 +44,7 @@ class ReplayLive(Live):
         self.folder = replays.folder(settings.state_dir, replay)
         if not self.folder.is_dir():
             raise Misconfigured(f"WARD_FEED_REPLAY={replay}: no such replay; `ward replay list` shows them")
+        self._in_force = policy
         self._told = b""
         self._shown = 0
         super().__init__(settings, policy, gauges, keep_events=keep_events, read=topics_of(replay))
@@ -100,8 +101,24 @@ class ReplayLive(Live):
         }
 
     def _decisions_shown(self, decisions: replays.Decisions) -> dict[str, Any]:
-        own = decisions.policy_hash != self.policy.hash
-        return msgspec.structs.asdict(decisions) | {"policy_in_force": self.policy.hash, "other_policy": own}
+        if decisions.policy_hash != self.policy.hash:
+            self.policy = self._policy_of(decisions)
+        other = decisions.policy_hash != self._in_force.hash
+        return msgspec.structs.asdict(decisions) | {"policy_in_force": self._in_force.hash, "other_policy": other}
+
+    def _policy_of(self, decisions: replays.Decisions) -> Policy:
+        """The policy that the replay was decided under; one without limits where its words are not there, for the
+        limits of another would be wrong."""
+        for policy in (self._in_force, *self._kept()):
+            if policy.hash == decisions.policy_hash:
+                return policy
+        return msgspec.structs.replace(self._in_force, name=decisions.policy, limits={}, wards={}, patients={})
+
+    def _kept(self) -> Iterator[Policy]:
+        try:
+            yield load_policy(self.folder / replays.POLICY)
+        except Misconfigured:
+            return
 
 
 def _progress_shown(progress: replays.ReplayProgress) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from contracts.errors import Misconfigured
 from contracts.replays import Decisions, ReplayProgress, Want
 from contracts.settings import Settings
 from contracts.topology import ALERTS
+from models.ward.policy import parse_policy
 from streams.feed.live import now_ms
 from streams.feed.replay_live import topics_of
 from streams.feed.replay_page import WITHHELD
@@ -27,6 +30,21 @@ from tests.unit.feed.rig import CHANGE, T0, Served, serve, transition
 NAME = "again"
 SPAN_MS = 600_000
 PATHS = {"{bed}": "W1-01", "{alert_id}": "a1", "{name}": "nobody", "{job_id}": "j1", "{version}": "0" * 12}
+
+DECISIONS = Decisions(
+    replay=NAME,
+    policy="stricter",
+    policy_hash="0" * 12,
+    models=("vitals_anomaly@abc",),
+    records=600,
+    transitions=7,
+    alarms={"high": 2},
+    hash="a" * 64,
+    hash_without_advisories="a" * 64,
+    same_as_live=None,
+    over=True,
+    told_ms=T0,
+)
 
 
 def place(state_dir: Path) -> Path:
@@ -96,7 +114,8 @@ async def test_the_page_is_marked_before_anyone_signs_in_and_its_unmarked_files_
             assert (await anyone.get(f"/static/{file}")).status_code == 404, file
         assert (await anyone.get("/static/js/main.js")).status_code == 200
     async with serve(tmp_path) as ward, ward.client(None) as anyone:
-        assert "replay" not in (await anyone.get("/")).text.lower()
+        page = (await anyone.get("/")).text
+        assert not any(mark in page for mark in ("REPLAY", "data-replay", "replay.css", "replay-mark"))
         assert (await anyone.get("/static/js/sound.js")).status_code == 200
 
 
@@ -236,24 +255,64 @@ async def test_a_bed_of_a_replay_is_told_from_the_bed_of_today_in_the_audit_log(
 
 @pytest.mark.asyncio
 async def test_what_was_decided_is_told_beside_the_policy_in_force(tmp_path: Path) -> None:
-    decisions = Decisions(
-        replay=NAME,
-        policy="stricter",
-        policy_hash="0" * 12,
-        models=("vitals_anomaly@abc",),
-        records=600,
-        transitions=7,
-        alarms={"high": 2},
-        hash="a" * 64,
-        hash_without_advisories="a" * 64,
-        same_as_live=None,
-        over=True,
-        told_ms=now_ms(),
-    )
-    replays.put(place(tmp_path) / replays.DECISIONS, decisions)
+    replays.put(place(tmp_path) / replays.DECISIONS, DECISIONS)
     async with shown(tmp_path) as feed, feed.client() as viewer:
         told = (await viewer.get("/api/replay")).json()
         assert told["progress"] is None
         assert told["decisions"]["other_policy"] is True
         assert told["decisions"]["models"] == ["vitals_anomaly@abc"]
         assert replays.decided(NAME, ALERTS) in told["trouble"]
+
+
+@pytest.mark.asyncio
+async def test_the_limits_shown_are_those_the_replay_was_decided_under_or_none(tmp_path: Path) -> None:
+    words = resources.files("models.ward").joinpath("policies", "adult.toml").read_text("utf-8")
+    policy = parse_policy(words.replace("extreme_low = 85", "extreme_low = 80").encode())
+    decisions = msgspec.structs.replace(DECISIONS, policy=policy.name, policy_hash=policy.hash)
+    replays.put(place(tmp_path) / replays.DECISIONS, decisions)
+    async with shown(tmp_path) as feed, feed.client() as viewer:
+        told = (await viewer.get("/api/replay")).json()["decisions"]
+        assert (told["other_policy"], told["policy_hash"]) == (True, policy.hash)
+        assert (await viewer.get("/api/wall")).json()["policy"]["limits"] == {}
+        (place(tmp_path) / replays.POLICY).write_text(words.replace("extreme_low = 85", "extreme_low = 80"), "utf-8")
+        told = (await viewer.get("/api/replay")).json()["decisions"]
+        assert told["other_policy"] is True
+        feed.score()  # another wall than the one kept for a moment
+        shown_policy = (await viewer.get("/api/beds/W1-01/trend")).json()["limits"]
+        assert shown_policy["spo2"]["extreme_low"] == 80
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "contrast"])
+def test_the_mark_leaves_every_text_its_contrast(theme: str) -> None:
+    tokens = {name: _rgb(colour) for name, colour in json.loads((STATIC / "tokens.json").read_text())[theme].items()}
+    sheet = (STATIC / "css" / "replay.css").read_text()
+    share = re.search(r"\.replay-mark::before \{[^}]*opacity: (\.\d+);", sheet)
+    assert share is not None
+    grounds = ("ground", "surface", "raised")
+    texts = ("text", "muted", "heart-rate", "spo2", "respiration", "pressure", "temperature")
+    pairs = [(text, ground) for text in texts for ground in grounds]
+    pairs += [(f"on-{tone}", tone) for tone in ("high", "medium", "low", "technical", "replay")]
+    for text, ground in pairs:
+        below, above = tokens[ground], tokens[text]
+        under = _mixed(below, tokens["replay"], float(share[1])), _mixed(above, tokens["replay"], float(share[1]))
+        need = 4.5 if _contrast(above, below) >= 4.5 else 3.0  # large numbers on a raised ground
+        assert _contrast(*under) >= need, (text, ground, _contrast(above, below), _contrast(*under))
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+
+
+def _mixed(below: tuple[float, ...], above: tuple[float, ...], share: float) -> tuple[float, ...]:
+    return tuple(b + (a - b) * share for a, b in zip(above, below, strict=True))
+
+
+def _contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The contrast ratio of two sRGB colours, as WCAG 2.2 defines it."""
+
+    def light(colour: tuple[float, ...]) -> float:
+        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    darker, lighter = sorted((light(one), light(other)))
+    return (lighter + 0.05) / (darker + 0.05)

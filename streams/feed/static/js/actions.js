@@ -26,8 +26,13 @@ export class Actions extends EventTarget {
     });
   }
 
+  /** Whether there is anything to act on: of a replay there is not, whoever looks at it. */
+  get possible() {
+    return this.who.replay === null;
+  }
+
   get mayAct() {
-    return this.who.role !== "viewer";
+    return this.possible && this.who.role !== "viewer";
   }
 
   /** Whether something sent for that bed (or that alarm) has not come back yet. */
@@ -66,6 +71,7 @@ export class Actions extends EventTarget {
 
   async #send(kind, bed, extra) {
     const what = t(WORDS[kind], { s: this.pauseSeconds() });
+    if (!this.possible) return this.#say(t("replay.no_acts"));
     if (!this.mayAct) return this.#say(t("act.viewer", { role: this.who.role }));
     const { ward, bed: name } = bed.tile;
     const id = actionId();

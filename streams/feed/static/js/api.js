@@ -80,4 +80,5 @@ export const judge = (jobId, verdict) => call("POST", `/api/images/${encodeURICo
 export const imagesOfBed = ({ ward, bed }) => call("GET", `/api/beds/${encodeURIComponent(bed)}/images?${new URLSearchParams({ ward })}`);
 export const riskForm = () => call("GET", "/api/risk/knee");
 export const assessRisk = (fields) => call("POST", "/api/risk/knee", { fields });
+export const steer = (wish) => call("POST", "/api/replay", wish);
 export const act = (action) => call("POST", "/api/actions", action);

@@ -27,7 +27,6 @@ export class Banner extends EventTarget {
 
   /** Once a frame: takes the alarms as they are and rewrites only what differs. */
   frame(open, advised = 0) {
-    const nowMs = this.store.nowMs();
     const loud = open.filter(isLoud);
     const slots = Math.max(1, Math.floor(this.root.clientWidth / BLOCK_PX));
     const top = loud.filter((alarm) => alarm.priority === loud[0].priority);
@@ -47,6 +46,7 @@ export class Banner extends EventTarget {
       this.#rebuild(shown, open, loud, pages, advised);
     }
     for (const { alarm, since } of this.blocks) {
+      const nowMs = this.store.nowMs(alarm.ward);
       const left = (alarm.audio_until_ms ?? 0) - nowMs;
       setText(since, left > 0 ? `${stopwatch(nowMs - alarm.onset_ms)}, ${t("tile.paused_long", { left: stopwatch(left + 999) })}` : stopwatch(nowMs - alarm.onset_ms));
     }
@@ -100,7 +100,7 @@ export class Banner extends EventTarget {
         h("div", { class: "line1" }, h("span", { text: alarm.bed }), h("span", { class: "message", text: alarm.message })),
         h("div", { class: "line2" }, since, ` · ${state}`)),
       h("div", { class: "acts" },
-        button(t("act.acknowledge"), { on: guarded("acknowledge"), "aria-label": t("act.ack_label", about), data: { act: `ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }),
+        this.actions.possible ? button(t("act.acknowledge"), { on: guarded("acknowledge"), "aria-label": t("act.ack_label", about), data: { act: `ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : "",
         button(t("act.why"), { kind: "second", on: guarded("why"), "aria-label": t("act.why_label", about), data: { act: `why-${alarm.alert_id}` } })));
     return { node, since, alarm };
   }

@@ -3,8 +3,9 @@ import { h, icon, setText } from "./dom.js";
 import { clockTime, stopwatch, t } from "./i18n.js";
 
 export class Cover {
-  constructor(root, behind) {
+  constructor(root, behind, replay = null) {
     this.root = root;
+    this.of = replay === null ? "" : "replay_";
     this.behind = behind;
     this.title = h("h2");
     this.long = h("p", { class: "long" });
@@ -24,9 +25,9 @@ export class Cover {
       for (const part of this.behind) part.inert = lost;
     }
     if (lost) {
-      setText(this.title, t(`cover.${health.state}`));
+      setText(this.title, t(`cover.${this.of}${health.state}`));
       setText(this.long, t(`cover.${health.state}_why`, { long: stopwatch(health.forMs) }));
-      setText(this.hint, t("cover.hint", { time: lastMs ? clockTime(lastMs) : "--:--:--" }));
+      setText(this.hint, t(`cover.${this.of}hint`, { time: lastMs ? clockTime(lastMs) : "--:--:--" }));
     }
     return fell;
   }

@@ -1,8 +1,9 @@
 /** Messages by key, and how times and numbers are written. */
 import en from "./messages.en.js";
 import images from "./messages.images.en.js";
+import replay from "./messages.replay.en.js";
 
-const catalogue = { ...en, ...images };
+const catalogue = { ...en, ...images, ...replay };
 
 /** The message of that key with {names} filled in. A key without a message shows itself, so that it is found. */
 export function t(key, params = {}) {
@@ -23,6 +24,12 @@ const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short",
 
 /** Local time of today as 14:05:09, of another day as 21 Nov, 14:05. */
 export const whenText = (ms, nowMs = Date.now()) => (new Date(ms).toDateString() === new Date(nowMs).toDateString() ? clockTime(ms) : dated.format(ms));
+
+const weekday = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric" });
+const monthDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** The local day as Fri, 2 Jan 2026, or short as 2 Jan. */
+export const dayText = (ms, long = true) => (long ? weekday : monthDay).format(ms);
 
 /** The local zone's short name, such as CET. */
 export const zoneName = (ms) => zoned.formatToParts(ms).find((part) => part.type === "timeZoneName")?.value ?? "";

@@ -10,7 +10,6 @@ import { t } from "./i18n.js";
 import { listen } from "./keys.js";
 import { Panel } from "./panel.js";
 import { askToken } from "./signin.js";
-import { Sound, soundingPriority } from "./sound.js";
 import { isLoud, Store, toneOf } from "./store.js";
 import { Stream } from "./stream.js";
 import { Trends } from "./strips.js";
@@ -45,9 +44,11 @@ function toast(words) {
   toastTimer = setTimeout(() => byId("toast").replaceChildren(), TOAST_MS);
 }
 
-function start(user) {
+async function start(user) {
+  // A replay has no code that could sound: sound.js is not even served to its page.
+  const { Sound, soundingPriority } = await import(user.silent ? "./silence.js" : "./sound.js");
   byId("app").hidden = false;
-  const store = new Store();
+  const store = new Store(user.replay);
   const trends = new Trends();
   const forecasts = new Forecasts();
   const actions = new Actions(store, user);
@@ -58,8 +59,9 @@ function start(user) {
   const panel = new Panel(byId("panel"), store, trends, forecasts, actions);
   const banner = new Banner(byId("banner"), store, actions);
   const top = new Top(byId("top"), byId("foot"), store, user);
-  const cover = new Cover(byId("cover"), [byId("banner"), byId("main")]);
+  const cover = new Cover(byId("cover"), [byId("banner"), byId("main")], user.replay);
   const help = new Help(byId("help"), settings, sound, themes, user);
+  const bar = user.replay === null ? null : new (await import("./replaybar.js")).ReplayBar(byId("replay"), user, store);
   let changed = true;
 
   const bedOf = (alarm) => store.beds.get(`${alarm.ward}/${alarm.bed}`);
@@ -75,6 +77,7 @@ function start(user) {
     if (wall.chosen) wall.choose(wall.chosen, true);
   };
   const pressSound = async () => {
+    if (sound.state === "silent") return toast(t("replay.silent_long"));
     if (sound.state === "none") toast(t("sound.none"));
     else if (sound.state !== "armed") {
       if (await sound.arm()) sound.selfTest();
@@ -108,6 +111,11 @@ function start(user) {
   });
   themes.addEventListener("change", () => { wall.repaint(); panel.repaint(); });
   stream.addEventListener("signedout", () => location.reload());
+  stream.addEventListener("replay", ({ detail }) => {
+    bar?.tell(detail);
+    top.say(bar?.summary ?? "");
+  });
+  bar?.addEventListener("say", ({ detail }) => toast(detail));
   sound.addEventListener("state", ({ detail: { lost } }) => {
     changed = true;
     if (lost) {
@@ -117,6 +125,7 @@ function start(user) {
   });
   store.addEventListener("alarm", ({ detail: { step, bed, loud, advised, fresh } }) => {
     changed = true;
+    if (user.silent) return;
     if (document.hidden) drawSafely();
     if (advised) say(byId("say-soon"), t("say.advisory", { bed: bed.tile.bed, message: step.message }));
     if (!loud) return;
@@ -155,7 +164,7 @@ function start(user) {
     lastSecond = second;
     const health = stream.health();
     const fell = cover.judge(health, store.logMs);
-    if (fell) say(byId("say-now"), t(`cover.${health.state}`));
+    if (fell && !user.silent) say(byId("say-now"), t(`cover.${health.state}`));
     if (changed || store.dirty.size) {
       open = store.openAlarms();
       advised = store.openAdvisories();
@@ -171,6 +180,7 @@ function start(user) {
       top.soundState(sound.state, sound.state === "armed" ? sound.wanted : null);
     }
     if (tick) top.second(health);
+    if (tick) bar?.second();
     sound.tick();
   };
   // A fault in drawing must neither end the drawing nor leave an old picture up: it covers the wall and is reported.

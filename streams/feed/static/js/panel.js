@@ -56,7 +56,7 @@ export class Panel extends EventTarget {
       h("section", {}, this.vitalsTitle, h("div", { class: "rows" }, ...this.rows.map((row) => row.root), h("div", { class: "pair" }, ...this.plain.map((row) => row.root)))),
       this.legend,
       h("section", {}, h("h3", { text: t("panel.news") }), this.news),
-      this.risks, this.odd, bedImages(bed.tile));
+      this.risks, this.odd, this.actions.possible ? bedImages(bed.tile) : "");
     this.frame(true);
     if (focus) this.root.focus({ preventScroll: true });
   }
@@ -102,7 +102,7 @@ export class Panel extends EventTarget {
     if (this.view !== "bed") return;
     const bed = this.store.beds.get(this.key);
     if (!bed) return;
-    const nowMs = this.store.nowMs();
+    const nowMs = this.store.nowMs(bed.tile.ward);
     this.#alarmRows(bed, nowMs);
     for (const row of [...this.rows, ...this.plain]) this.#fill(row, bed, nowMs);
     this.#newsTable(bed);
@@ -236,7 +236,7 @@ export class Panel extends EventTarget {
       h("span", { class: "mark" }, icon(isAdvisory(alarm) ? adviceIcon(alarm) : tone), h("span", { text: t(`stars.${tone}`) })),
       h("div", {}, h("div", { class: "message", text: alarm.message }), state),
       h("div", { class: "acts" },
-        isLoud(alarm) ? button(t("act.acknowledge"), { kind: "main-act", key: first ? "A" : null, on: () => this.actions.acknowledge(bed, alarm), "aria-label": t("act.ack_label", about), data: { act: `panel-ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : null,
+        isLoud(alarm) && this.actions.possible ? button(t("act.acknowledge"), { kind: "main-act", key: first ? "A" : null, on: () => this.actions.acknowledge(bed, alarm), "aria-label": t("act.ack_label", about), data: { act: `panel-ack-${alarm.alert_id}` }, "aria-disabled": this.actions.mayAct ? null : "true" }) : null,
         button(t("act.why"), { key: first ? "W" : null, on: () => this.dispatchEvent(new CustomEvent("why", { detail: alarm })), "aria-label": t("act.why_label", about), data: { act: `panel-why-${alarm.alert_id}` } })));
   }
 
@@ -245,6 +245,10 @@ export class Panel extends EventTarget {
     const paused = bed.alarms.some((alarm) => alarm.audio_until_ms > nowMs);
     const off = this.actions.mayAct ? null : "true";
     const acts = [];
+    if (!this.actions.possible) {
+      this.acts.parentNode.hidden = true;
+      return;
+    }
     if (loud && !paused) acts.push(button(t("act.pause", { s: this.actions.pauseSeconds() }), { iconName: "bell-pause", key: "P", on: () => this.actions.pause(bed), data: { act: "pause" }, "aria-disabled": off }));
     if (paused) acts.push(button(t("act.resume"), { iconName: "bell", on: () => this.actions.resume(bed), data: { act: "resume" }, "aria-disabled": off }));
     if (bed.alarms.length) acts.push(button(t("act.escalate"), { on: () => this.actions.escalate(bed, bed.alarms[0]), data: { act: "escalate" }, "aria-disabled": off }));

@@ -25,10 +25,13 @@ export function byUrgency(a, b) {
     (a.category === "technical") - (b.category === "technical") || a.onset_ms - b.onset_ms || (a.alert_id < b.alert_id ? -1 : 1);
 }
 
+/** `replay`: the name of the replay that is shown; its ages are told by its own log's clocks, which may stand still. */
 export class Store extends EventTarget {
-  constructor() {
+  constructor(replay = null) {
     super();
+    this.replay = replay;
     this.wards = new Set();
+    this.clocks = new Map();
     this.policy = null;
     this.logMs = 0;
     this.logAt = 0;
@@ -45,8 +48,9 @@ export class Store extends EventTarget {
     this.dispatchEvent(new CustomEvent("cleared"));
   }
 
-  /** The log's time now, carried on between messages by the browser's own steady clock. */
-  nowMs() {
+  /** The log's time now, carried on between messages by the browser's own steady clock; of a replay the ward's own. */
+  nowMs(ward = null) {
+    if (this.replay !== null) return this.clocks.get(ward) ?? this.logMs;
     return this.logMs ? this.logMs + (performance.now() - this.logAt) : Date.now();
   }
 
@@ -58,9 +62,15 @@ export class Store extends EventTarget {
     return true;
   }
 
+  /** Takes note of how far each ward's part of the log is. */
+  sawWards(clocks) {
+    for (const [ward, ms] of Object.entries(clocks ?? {})) this.clocks.set(ward, ms);
+  }
+
   applyWall(wall) {
     this.clear();
     this.policy = wall.policy;
+    this.sawWards(wall.clocks);
     for (const ward of wall.wards) this.wards.add(ward);
     for (const alarm of wall.alarms) {
       if (!OPEN.has(alarm.state)) continue;
@@ -76,6 +86,7 @@ export class Store extends EventTarget {
   /** One ward's tiles; true when the log moved on. */
   applyTiles(frame) {
     const moved = this.sawLog(frame.now_ms);
+    this.clocks.set(frame.ward, frame.now_ms);
     const delay = frame.now_ms - frame.at_ms;
     if (delay >= 0 && delay < 60000) this.delayMs = this.delayMs === null ? delay : this.delayMs * 0.9 + delay * 0.1;
     if (!this.wards.has(frame.ward)) {

@@ -48,7 +48,7 @@ export class Stream extends EventTarget {
     if (beat > REOPEN_AFTER_MS && performance.now() - this.openedAt > REOPEN_AFTER_MS) this.#connect();
     if (beat > LOST_AFTER_MS) return { state: "link", forMs: beat };
     if (!this.store.logMs) return { state: "connecting", forMs: 0 };
-    if (log > LOST_AFTER_MS) return { state: "log", forMs: log };
+    if (log > LOST_AFTER_MS && this.store.replay === null) return { state: "log", forMs: log }; // a replay may stand still
     return { state: this.source?.readyState === EventSource.OPEN ? "live" : "connecting", forMs: 0 };
   }
 
@@ -78,9 +78,11 @@ export class Stream extends EventTarget {
     });
     on("outlook", (group) => this.store.applyOutlook(group));
     on("alarm", (step) => this.store.applyAlarm(step));
+    on("replay", (told) => this.dispatchEvent(new CustomEvent("replay", { detail: told })));
     on("heartbeat", (beat) => {
       this.#alive();
       this.#saw(beat.clock_ms, beat.server_ms);
+      this.store.sawWards(beat.wards);
     });
     on("cut", () => this.#again(0));
     source.onerror = () => {

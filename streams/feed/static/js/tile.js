@@ -23,8 +23,9 @@ const alarmOf = (bed, vitals) => bed.alarms.find((alarm) => alarm.category === "
 const vitalOf = (condition) => Object.keys(VITALS).find((vital) => condition.startsWith(vital));
 
 export class Tile {
-  constructor(bed) {
+  constructor(bed, replay = null) {
     this.key = bed.key;
+    this.silentFor = replay === null ? "tile.silent_for" : "tile.replay_silent_for";
     this.charts = null;
     this.place = "";
     this.build();
@@ -77,7 +78,7 @@ export class Tile {
     const silentMs = tile.heard_ms ? nowMs - tile.heard_ms : Infinity;
     const silent = silentMs > SILENT_AFTER_MS;
     setData(this.root, "silent", silent ? "yes" : "no");
-    if (silent) setText(e.silentAge, Number.isFinite(silentMs) ? t("tile.silent_for", { age: ageText(silentMs) }) : t("tile.never"));
+    if (silent) setText(e.silentAge, Number.isFinite(silentMs) ? t(this.silentFor, { age: ageText(silentMs) }) : t("tile.never"));
     const news = newsShown(tile.news2);
     setText(e.score, news.score);
     setText(e.band, news.gaps && tile.news2 ? t("news.gaps", { band: news.words }) : news.words);

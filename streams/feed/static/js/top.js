@@ -14,19 +14,22 @@ export class Top extends EventTarget {
     this.select = h("select", { id: "ward-select", on: { change: () => this.dispatchEvent(new CustomEvent("ward", { detail: this.select.value })) } });
     this.counts = new Map(TONES.map((tone) => [tone, this.#count(tone)]));
     this.link = h("div", { class: "link-state", role: "status" }, icon("link"), h("span", { class: "words" }));
-    this.sound = button("", { kind: "sound-button", iconName: "bell-off", on: tell("sound") });
+    this.replay = who.replay;
+    this.sound = who.silent ? null : button("", { kind: "sound-button", iconName: "bell-off", on: tell("sound") });
     this.time = h("span");
     this.zone = h("span", { class: "zone" });
+    const images = h("a", { class: "button bare", href: "/images", "aria-label": t("nav.images") }, icon("image"), h("span", { class: "words", text: t("nav.images") }));
+    const hush = h("span", { class: "hush", title: t("replay.silent_long") }, icon("bell-off"), h("span", { text: t("replay.silent") }));
     root.append(
       h("h1", { class: "brand" }, icon("logo"), h("span", { class: "name", text: t("app.name") })),
       ...(who.demo ? [h("span", { class: "badge", text: t("app.demo") })] : []),
       h("div", { class: "ward-pick" }, h("label", { for: "ward-select", text: t("ward.label") }), this.select),
       h("div", { class: "counts", role: "group", "aria-label": t("counts.label") }, ...[...this.counts.values()].map((one) => one.root)),
       h("span", { class: "spring" }),
-      h("a", { class: "button bare", href: "/images", "aria-label": t("nav.images") }, icon("image"), h("span", { class: "words", text: t("nav.images") })), this.link, this.sound,
+      ...(this.replay === null ? [images] : []), this.link, this.sound ?? hush,
       button(t("theme.label"), { kind: "bare", iconName: "theme", on: tell("theme"), "aria-label": t("theme.label") }),
       button(t("help.open"), { kind: "bare", iconName: "help", on: tell("help"), "aria-label": t("help.open"), "aria-haspopup": "dialog" }),
-      h("div", { class: "clock" }, this.time, this.zone));
+      ...(this.replay === null ? [h("div", { class: "clock" }, this.time, this.zone)] : [])); // a replay's time is in its bar
     this.facts = h("span", { class: "facts" });
     foot.append(this.facts);
     this.#wards();
@@ -62,6 +65,11 @@ export class Top extends EventTarget {
     }
   }
 
+  /** The words at the foot of a replay. */
+  say(words) {
+    setText(this.facts, words);
+  }
+
   /** Once a second: clock, link, footer. */
   second(health) {
     const now = this.store.logMs ? this.store.nowMs() : Date.now();
@@ -69,7 +77,8 @@ export class Top extends EventTarget {
     setText(this.zone, zoneName(now));
     const state = health.state === "live" ? "live" : health.state === "connecting" ? "connecting" : "lost";
     setData(this.link, "state", state);
-    setText(this.link.lastChild, t(`link.${state}`));
+    setText(this.link.lastChild, t(this.replay === null ? `link.${state}` : `link.replay_${state}`));
+    if (this.replay !== null) return;
     const policy = this.store.policy;
     const delay = this.store.delayMs;
     if (policy) setText(this.facts, delay === null ? t("app.facts_unknown", policy) : t("app.facts", { ...policy, delay: `${(delay / 1000).toFixed(1)} s` }));
@@ -77,6 +86,7 @@ export class Top extends EventTarget {
 
   /** What the sound is doing. */
   soundState(state, sounding) {
+    if (this.sound === null) return;
     const words = state === "armed" ? t(sounding ? "sound.sounding" : "sound.armed") : t(`sound.${state}`);
     setText(this.sound.querySelector(".words"), words);
     setIcon(this.sound.firstChild, SOUND_ICONS[state]);

@@ -103,10 +103,9 @@ export class Wall extends EventTarget {
       if (bed) this.trends.append(bed);
     }
     if (this.stale || (dirty.size && now - this.sortedAt > SORT_EVERY_MS)) this.#sort(now);
-    const nowMs = this.store.nowMs();
     for (const [key, tile] of this.tiles) {
       const bed = this.store.beds.get(key);
-      if (bed && (second || dirty.has(key))) tile.update(bed, nowMs, this.actions.isPending(key));
+      if (bed && (second || dirty.has(key))) tile.update(bed, this.store.nowMs(bed.tile.ward), this.actions.isPending(key));
     }
     if (now - this.stripsAt > STRIPS_EVERY_MS) this.#strips(now);
   }
@@ -154,16 +153,16 @@ export class Wall extends EventTarget {
         this.tiles.delete(key);
       }
     }
-    const nowMs = this.store.nowMs();
     let before = null;
     const anchor = this.chosen && keep.has(this.chosen) ? this.chosen : seen[0];
     for (let n = seen.length - 1; n >= 0; n -= 1) {
       const key = seen[n];
       let tile = this.tiles.get(key);
       if (!tile) {
-        tile = new Tile(this.store.beds.get(key));
+        const bed = this.store.beds.get(key);
+        tile = new Tile(bed, this.store.replay);
         this.tiles.set(key, tile);
-        tile.update(this.store.beds.get(key), nowMs, this.actions.isPending(key));
+        tile.update(bed, this.store.nowMs(bed.tile.ward), this.actions.isPending(key));
         this.stripsAt = -Infinity;
       }
       if (tile.root.parentNode !== this.list || tile.root.nextSibling !== before) this.list.insertBefore(tile.root, before);
@@ -210,6 +209,6 @@ export class Wall extends EventTarget {
     if (!tile || !bed) return;
     const few = this.order.length <= STRIPS_FOR;
     const wanted = this.grid.h >= STRIP_FROM_H && (few || this.position.get(key) < STRIPS_AT_MOST || key === this.chosen);
-    tile.strips(bed, wanted ? this.trends.of(bed) : null, bed.tile.at_ms || this.store.nowMs(), wanted);
+    tile.strips(bed, wanted ? this.trends.of(bed) : null, bed.tile.at_ms || this.store.nowMs(bed.tile.ward), wanted);
   }
 }
