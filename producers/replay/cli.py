@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from producers.replay import steering
+from producers.replay import steering_cli
 from producers.replay.exits import INTERRUPTED, ending, say, show
-from producers.replay.steering import AsJson, Models, Policy
+from producers.replay.steering_cli import AsJson, Models, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -323,4 +323,4 @@ def _send(entry: Entry, journal: Journal, control: Control, teller: Teller, deci
         teller.end()
 
 
-steering.attach(app)
+steering_cli.attach(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +24,7 @@ KEPT_FOR_EVER: Final = {
 }
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,200}")
 _CONNECT_MS: Final = 8000
-_FORGET_S: Final = 10.0
+_NEWS_S: Final = 10.0
 _LARGEST: Final = "max.message.bytes"
 
 
@@ -122,7 +123,7 @@ def make(bootstrap: str, fresh: Mapping[str, Found]) -> dict[str, str]:
             if made:
                 admin.delete_topics(made)
             raise Transient(f"the broker at {bootstrap} made no topic {', '.join(fresh)}: {failure}") from failure
-    return {name: found.ident for name, found in find(bootstrap, list(fresh)).items()}
+    return {name: found.ident for name, found in _awaited(bootstrap, fresh.keys()).items()}
 
 
 def remove(bootstrap: str, idents: Mapping[str, str]) -> list[str]:
@@ -140,10 +141,19 @@ def await_gone(bootstrap: str, names: Sequence[str]) -> None:
 
     Raises Transient when it does not.
     """
-    until_s = time.monotonic() + _FORGET_S
+    until_s = time.monotonic() + _NEWS_S
     while left := find(bootstrap, names) if names else {}:
         if time.monotonic() > until_s:
             raise Transient(f"the broker at {bootstrap} still has {', '.join(left)}, which were removed")
+
+
+def _awaited(bootstrap: str, fresh: AbstractSet[str]) -> dict[str, Found]:
+    """Topics that were made a moment ago, once the broker tells of all of them: it makes first and tells later."""
+    until_s = time.monotonic() + _NEWS_S
+    while missing := fresh - (there := find(bootstrap, list(fresh))).keys():
+        if time.monotonic() > until_s:
+            raise Transient(f"the broker at {bootstrap} does not tell of {', '.join(sorted(missing))}, which were made")
+    return there
 
 
 def _like(source: Found) -> dict[str, Any]:
