@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from producers.replay import steering_cli
+from producers.replay import show_cli, steering_cli
 from producers.replay.exits import INTERRUPTED, ending, say, show
 from producers.replay.steering_cli import AsJson, Models, Policy
 
@@ -324,3 +324,4 @@ def _send(entry: Entry, journal: Journal, control: Control, teller: Teller, deci
 
 
 steering_cli.attach(app)
+show_cli.attach(app)

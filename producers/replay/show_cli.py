@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from producers.replay import exits
 from producers.replay.exits import INTERRUPTED, ending, say
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def show(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen.", show_default="a free one")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Let everyone on this machine in, without a token.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
     """Examples: ward replay show again · ward replay show again --demo --open
 
@@ -42,10 +44,10 @@ def show(
     from contracts.settings import Settings
 
     settings = Settings.from_env(os.environ)
-    raise typer.Exit(ending(lambda: _show(name, settings, port or _free(), open_, demo)))
+    raise typer.Exit(ending(lambda: _show(name, settings, port or _free(), as_json, open_, demo)))
 
 
-def _show(name: str, settings: Settings, port: int, open_: bool, demo: bool) -> int:
+def _show(name: str, settings: Settings, port: int, as_json: bool, open_: bool, demo: bool) -> int:
     bootstrap = _decided(name, settings)
     os.environ["WARD_FEED_REPLAY"] = name
     os.environ["WARD_FEED_HOST"], os.environ["WARD_FEED_PORT"] = HOST, str(port)
@@ -57,7 +59,10 @@ def _show(name: str, settings: Settings, port: int, open_: bool, demo: bool) -> 
     feed = subprocess.Popen([sys.executable, *PROGRAM])  # noqa: S603 our own module
     try:
         if _answers(f"{address}/healthz", feed):
-            print(address, flush=True)
+            if as_json:
+                exits.show({"replay": name, "url": address})
+            else:
+                print(address, flush=True)
             say(f"replay {name}, marked and silent; Ctrl-C ends it")
             if not (demo or settings.feed_demo):
                 say("  sign in with a token of `ward user add NAME --role nurse`, or add --demo on this machine")

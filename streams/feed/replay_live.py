@@ -14,10 +14,12 @@ from contracts import replays
 from contracts.errors import Misconfigured
 from contracts.records import ScoreFrame
 from contracts.settings import Settings
+from models.registry import Registry
 from models.ward.policy import Policy, load_policy
 from streams.feed.board import tiles_event
 from streams.feed.gauges import Gauges
 from streams.feed.live import Live, now_ms
+from streams.feed.places import models_dir
 from streams.feed.taps import LIVE, Read, Where, from_start
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,7 @@ class ReplayLive(Live):
         if not self.folder.is_dir():
             raise Misconfigured(f"WARD_FEED_REPLAY={replay}: no such replay; `ward replay list` shows them")
         self._in_force = policy
+        self._registry = Registry(models_dir(settings))
         self._told = b""
         self._shown = 0
         super().__init__(settings, policy, gauges, keep_events=keep_events, read=topics_of(replay))
@@ -103,8 +106,13 @@ class ReplayLive(Live):
     def _decisions_shown(self, decisions: replays.Decisions) -> dict[str, Any]:
         if decisions.policy_hash != self.policy.hash:
             self.policy = self._policy_of(decisions)
-        other = decisions.policy_hash != self._in_force.hash
-        return msgspec.structs.asdict(decisions) | {"policy_in_force": self._in_force.hash, "other_policy": other}
+        told = msgspec.structs.asdict(decisions) | {"policy_in_force": self._in_force.hash}
+        other = [model for model in decisions.models if not self._is_champion(model)]
+        return told | {"other_policy": decisions.policy_hash != self._in_force.hash, "other_models": other}
+
+    def _is_champion(self, model: str) -> bool:
+        name, _, version = model.partition("@")
+        return self._registry.aliases(name).champion == version
 
     def _policy_of(self, decisions: replays.Decisions) -> Policy:
         """The policy that the replay was decided under; one without limits where its words are not there, for the

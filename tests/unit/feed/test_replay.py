@@ -260,7 +260,7 @@ async def test_what_was_decided_is_told_beside_the_policy_in_force(tmp_path: Pat
         told = (await viewer.get("/api/replay")).json()
         assert told["progress"] is None
         assert told["decisions"]["other_policy"] is True
-        assert told["decisions"]["models"] == ["vitals_anomaly@abc"]
+        assert told["decisions"]["other_models"] == ["vitals_anomaly@abc"]
         assert replays.decided(NAME, ALERTS) in told["trouble"]
 
 

@@ -120,7 +120,7 @@ export class ReplayBar extends EventTarget {
   #decided(decisions) {
     const words = [];
     if (decisions?.other_policy) words.push(t("replay.policy", { policy: decisions.policy, hash: decisions.policy_hash }));
-    if (decisions?.models.length) words.push(t("replay.models", { models: decisions.models.join(", ") }));
+    if (decisions?.other_models.length) words.push(t("replay.models", { models: decisions.other_models.join(", ") }));
     setText(this.other, words.join(" · "));
     this.other.title = this.other.textContent;
     this.other.hidden = !words.length;
