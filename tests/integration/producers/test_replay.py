@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from contracts.codec import decode_frame
 from contracts.errors import Misconfigured, Transient
+from contracts.replays import ReplayProgress, Want, progress, wish
 from contracts.topology import SCORES, TOPICS, VITALS, partition_for
 from infra.bench.broker import Broker
 from infra.stack import Stack
@@ -463,6 +465,76 @@ def test_on_a_full_disk_it_stops_with_the_place_and_the_fix(kafka: str, day: str
     assert done.returncode == 4
     assert "cannot write" in done.stderr
     assert not topics.find(kafka, [fresh])
+
+
+def test_on_a_disk_that_fills_up_meanwhile_it_says_so_and_a_resume_finishes_exactly(
+    kafka: str, day: str, fresh: str, tmp_path: Path, started: Started
+) -> None:
+    process = started(["replay", day, "--to", fresh, "--speed", "100"])
+    await_records(kafka, fresh, 50)
+    # no file of the process may grow from now on: what a full disk is, for one process alone
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    _, chatter = process.communicate(timeout=60)
+    assert process.returncode == 4, chatter
+    assert re.search(r"cannot write .*; make room and go on by --resume", chatter), chatter
+    assert "how it ends cannot be written down" in chatter
+    assert "Traceback" not in chatter
+    done = ward(["replay", "--to", fresh, "--resume", "--json"], kafka, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "finished"
+    assert stored(kafka, fresh) == stored(kafka, day)
+
+
+def test_it_is_steered_from_elsewhere_and_tells_how_far_it_is(
+    kafka: str, day: str, fresh: str, tmp_path: Path, started: Started
+) -> None:
+    place = tmp_path / "replays" / fresh
+    place.mkdir(parents=True)
+    assert wish(place, Want.STOP, "an earlier run") == 1  # which is not this one's business
+    process = started(["replay", day, "--to", fresh, "--speed", "5"])
+    await_records(kafka, fresh, 30)
+    assert ward(["replay", "pause", fresh], kafka, tmp_path).returncode == 0
+    rests = how_far(place)
+    assert (rests.state, rests.paused, rests.vitals, rests.heeded) == ("running", True, fresh, 2)
+    assert START_MS <= rests.at_ms < rests.to_ms
+    ahead_ms = rests.at_ms + 120_000
+    assert ward(["replay", "seek", fresh, "+2m"], kafka, tmp_path).returncode == 0
+    await_that(lambda: how_far(place).at_ms >= ahead_ms, 5)
+    still = growing_from(kafka, fresh)
+    assert how_far(place).paused
+
+    wish(place, Want.SEEK, "the feed", START_MS)
+    await_that(lambda: how_far(place).heeded == 4, 5)
+    assert "a replay never goes back" in (how_far(place).refused or "")
+    back = ward(["replay", "seek", fresh, START], kafka, tmp_path)
+    assert back.returncode == 2
+    assert "is behind" in back.stderr
+    assert growing_from(kafka, fresh) == still, "paused is paused"
+
+    assert ward(["replay", "go-on", fresh], kafka, tmp_path).returncode == 0
+    await_that(lambda: growing_from(kafka, fresh) > still, 10)
+    assert ward(["replay", "stop", fresh], kafka, tmp_path).returncode == 0
+    _, chatter = process.communicate(timeout=30)
+    assert process.returncode == 0, chatter
+    assert "seek, wanted by the feed, is refused" in chatter
+    assert (how_far(place).state, how_far(place).paused) == ("stopped", False)
+    (seek,) = Journal(tmp_path / "replays").load(fresh).seeks
+    assert seek.to_ms == ahead_ms
+    got = stored(kafka, fresh)
+    assert any(one.at_ms >= ahead_ms for one in got)
+    assert not any(seek.from_ms < one.at_ms < ahead_ms for one in got)
+    assert (late := how_far(place).late_ms) is None or late < 1000, "a pause is no lateness"
+    over = ward(["replay", "pause", fresh], kafka, tmp_path)
+    assert over.returncode == 2
+    assert "does not run, it is stopped" in over.stderr
+    assert ward(["replay", "stop", f"{fresh}_other"], kafka, tmp_path).returncode == 3
+
+
+def how_far(place: Path) -> ReplayProgress:
+    """How far the replay of that folder says it is."""
+    found = progress(place)
+    assert found is not None
+    return found
 
 
 def growing_from(kafka: str, topic: str) -> int:
