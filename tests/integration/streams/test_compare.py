@@ -180,18 +180,24 @@ def test_what_retention_takes_away_meanwhile_is_an_error_and_no_silence(kafka: s
         list(records(kafka, span))
 
 
-def test_what_workers_wrote_live_through_a_kill_is_what_is_decided_anew(broker: str, tmp_path: Path) -> None:
-    feeder = Feeder(broker, beds=50, ticks=30)
+def test_what_workers_wrote_live_through_rebalances_and_a_kill_is_what_is_decided_anew_and_of_a_replay(
+    broker: str, tmp_path: Path
+) -> None:
+    feeder = Feeder(broker, beds=150, ticks=32)
     with worker(broker, tmp_path) as one:
         one.wait_for("state restored")
         feeder.start()
-        assert wait_until(lambda: sum(1 for _ in ledger.read(broker, ALERTS.name)) > 5, 60)
+        with worker(broker, tmp_path, "joins and leaves") as two:
+            two.wait_for("state restored")
+            assert wait_until(lambda: sum(1 for _ in ledger.read(broker, ALERTS.name)) > 5, 60)
+            assert two.end() == 0
+        assert wait_until(lambda: one.log.read_text().count("partitions assigned") > 2, 30), "it has them all again"
         one.end(signal.SIGKILL)
-    with worker(broker, tmp_path, "after the kill") as two:
+    with worker(broker, tmp_path, "after the kill") as three:
         feeder.join()
-        ends = log_ends(broker)
-        assert wait_until(lambda: caught_up(broker, lambda: ends), 60)
-        assert two.end() == 0
+        log = log_ends(broker)
+        assert wait_until(lambda: caught_up(broker, lambda: log), 60)
+        assert three.end() == 0
     code, whole = compared(broker)
     assert code == 0
     assert whole["written"]["same"], whole["written"]
@@ -203,6 +209,30 @@ def test_what_workers_wrote_live_through_a_kill_is_what_is_decided_anew(broker: 
     assert part["span"]["warm_up_records"] < 300
     assert part["written"]["same"], part["written"]
     assert 0 < part["written"]["transitions"] <= whole["written"]["transitions"]
+    for of, words in ((whole, ()), (part, ("--from", at))):
+        told = replayed(broker, tmp_path, *words)
+        assert (told["hash"], told["same_as_live"]) == (of["written"]["hash"], True)
+        assert told["models"] == of["champion"]["models"]
+        assert told["since"] == of["span"]["start_state"]
+
+
+def replayed(bootstrap: str, folder: Path, *words: str) -> dict[str, Any]:
+    """What a replay of that span of the live log led to, decided as it came."""
+    to = f"again_{len(words)}"
+    done = ward(
+        bootstrap,
+        "replay",
+        VITALS.name,
+        "--to",
+        to,
+        "--unpaced",
+        "--decide",
+        "--json",
+        *words,
+        WARD_STATE_DIR=str(folder),
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout)["decisions"])
 
 
 def test_a_span_becomes_a_case_that_passes_and_is_never_written_over(kafka: str, topic: str, tmp_path: Path) -> None:
