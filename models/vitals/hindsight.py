@@ -25,7 +25,7 @@ from models.vitals.seen import HOUR_MIN, Packed, Seen
 NEAR_EVERY_MIN: Final = 10
 FAR_EVERY_MIN: Final = 60
 RUSH_MIN: Final = 12 * 60
-"""Forecasts so far ahead of the scores (both are read anew after a long outage) are not waited for."""
+"""Forecasts so far ahead of the scores are not waited for; both are read together, but in no order, after an outage."""
 CHANCES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Between these stand the classes of told probabilities; most are small, so tenths would tell nothing."""
 ENGINES: Final = tuple(Engine)
@@ -149,8 +149,9 @@ class Hindsight:
 
     def forecast(self, frame: VitalsForecast) -> None:
         """Remember what is told, if it is time to look again. A frame that is told twice counts once."""
-        ward, made = self._wards.get(frame.ward), frame.now_ms // MINUTE_MS
-        if ward is None or not ward.seen.minute or made - ward.seen.minute > RUSH_MIN:
+        ward, made = self._ward(frame.ward), frame.now_ms // MINUTE_MS
+        begun = ward.seen.minute or (ward.told[0].made if ward.told else made)
+        if made - begun > RUSH_MIN:
             return
         near, far = made // NEAR_EVERY_MIN > ward.near, made // FAR_EVERY_MIN > ward.far
         if not near and not far:
@@ -163,9 +164,7 @@ class Hindsight:
 
     def scores(self, frame: ScoreFrame) -> list[Worth | Outcome]:
         """Look at what a ward's patients show; what came true or did not in a minute that has just closed."""
-        ward = self._wards.get(frame.ward)
-        if ward is None:
-            ward = self._wards[frame.ward] = Ward()
+        ward = self._ward(frame.ward)
         found: list[Worth | Outcome] = []
         if ward.seen.take(frame):
             found += _judged(frame.ward, ward)
@@ -175,6 +174,12 @@ class Hindsight:
                 ward.risked = made // FAR_EVERY_MIN
                 ward.chances += chances
         return found
+
+    def _ward(self, name: str) -> Ward:
+        ward = self._wards.get(name)
+        if ward is None:
+            ward = self._wards[name] = Ward()
+        return ward
 
     def packed(self) -> bytes:
         """Everything, to go on after a restart; patients stand in it as digests."""

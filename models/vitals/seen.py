@@ -179,6 +179,8 @@ class Seen:
         self._cells[slot], self._stamps[slot] = row, self.minute
         for stay in stays:
             stay.sums = [0.0] * (2 * _WIDTH)
+            if not self.minute:  # it was spoken of before the first score was read
+                stay.heard_min = minute
         self.minute = minute
         for known in (self._stays, self._resumed):
             for name in [name for name, stay in known.items() if minute - stay.heard_min > GONE_MIN]:

@@ -108,12 +108,15 @@ TILES: Final = (
     Tile(
         "number",
         "Flood minutes",
-        f"Minutes, over all wards, at whose end {FLOOD} or more alarms had been raised within {FLOOD_MIN} minutes in "
-        "one ward: more than one person can take in.",
+        f"Minutes at whose end {FLOOD} or more alarms had been raised within {FLOOD_MIN} minutes in the ward: more "
+        "than one person can take in.",
         (
             Ask(
                 f'SELECT count("rate") AS "minutes" FROM (SELECT moving_average(count("seq"), {FLOOD_MIN}) AS "rate" '
-                f'{RAISED} AND {LOUD} GROUP BY time(1m), "ward" fill(0)) WHERE "rate" >= {FLOOD / FLOOD_MIN:g}',
+                f'{RAISED} AND {LOUD} GROUP BY time(1m), "ward" fill(0)) WHERE "rate" >= {FLOOD / FLOOD_MIN:g} '
+                'GROUP BY "ward"',  # over all wards at once 1.8 loses some
+                alias="$tag_ward",
+                tags=("ward",),
                 empty="no flood",
             ),
         ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from contracts import records as r
@@ -55,7 +56,7 @@ def scores(ward: str, second: int, beds: list[str], value: float = 80.0) -> r.Sc
     made = tuple(
         r.BedScore(
             bed=bed,
-            patient="p",
+            patient=f"p{bed}",
             heard_ms=at,
             values=(r.ScoredVital(vital=r.Vital.HEART_RATE, value=value, at_ms=at),),
             news2=r.News2(minimum=1, maximum=2, scale=1),
@@ -78,10 +79,32 @@ def forecast(ward: str, second: int) -> r.VitalsForecast:
     vital = r.VitalForecast(
         vital=r.Vital.SPO2, engine=r.Engine.LSTM, horizons_s=(300, 360), quantiles=((90.0, 94.0, 97.0),) * 2
     )
-    bed = r.BedForecast(bed="1", patient="p", at_ms=at, vitals=(vital,))
+    bed = r.BedForecast(bed="1", patient="p1", at_ms=at, vitals=(vital,))
     return r.VitalsForecast(
         version=1, ward=ward, at_ms=at, now_ms=at, source=SOURCE, levels=(0.05, 0.5, 0.95), beds=(bed,)
     )
+
+
+def bands(ward: str, second: int, middles: Mapping[str, float]) -> r.VitalsForecast:
+    """Heart rates five minutes ahead: from 4 below to 3 above a bed's middle."""
+    at, whole = START + second * 1000, forecast(ward, second)
+    beds = tuple(
+        r.BedForecast(
+            bed=bed,
+            patient=f"p{bed}",
+            at_ms=at,
+            vitals=(
+                r.VitalForecast(
+                    vital=r.Vital.HEART_RATE,
+                    engine=r.Engine.LSTM,
+                    horizons_s=(300,),
+                    quantiles=((middle - 4, middle, middle + 3),),
+                ),
+            ),
+        )
+        for bed, middle in middles.items()
+    )
+    return msgspec.structs.replace(whole, beds=beds)
 
 
 def image(ward: str, n: int) -> r.ImageResult:
@@ -109,7 +132,7 @@ def test_every_record_becomes_its_points_once_however_often_it_is_read(
     written += [(IMAGE_RESULTS, "s", image(ward, n)) for n in range(30)]
     written += [(SCORES, ward, b"{not json"), (SCORES, ward, scores(ward, 5, beds))]
     series.produce(kafka_with_topics, written)
-    found = []
+    found: list[list[list[list[Any]]]] = []
     for group in (f"{ward}-a", f"{ward}-b"):
         with series.sink(kafka_with_topics, influx, tmp_path, group) as one:
             settle(influx, "beds", "state", where, 1200)
@@ -120,6 +143,34 @@ def test_every_record_becomes_its_points_once_however_often_it_is_read(
             assert one.end() == 0
         found.append([series.whole(influx, m, where) for m in ("beds", "alarms", "forecasts", "skills")])
     assert found[0] == found[1]
+
+
+def test_what_forecasts_were_worth_is_told_once_across_a_restart_and_a_second_reading(
+    kafka_with_topics: str, influx: dict[str, str], ward: str, tmp_path: Path
+) -> None:
+    beds, where = [f"{n}" for n in range(10)], f"WHERE ward = '{ward}'"
+    told = bands(ward, 65, {bed: 90.0 + n for n, bed in enumerate(beds)})
+    log: list[tuple[Any, str, r.Record]] = [(SCORES, ward, scores(ward, s, beds, 93.0)) for s in range(0, 480, 5)]
+    measured = ("hindsight", "coverage", "calibration")
+    found: list[list[list[list[Any]]]] = []
+    for group in (f"{ward}-a", f"{ward}-b"):
+        state = {"WARD_STATE_DIR": str(tmp_path / group)}
+        if not found:
+            series.produce(kafka_with_topics, [*log[:40], (FORECASTS, ward, told)])
+        with series.sink(kafka_with_topics, influx, tmp_path, group, **state) as one:
+            assert wait_until(lambda group=group: series.caught_up(kafka_with_topics, group), 60)  # type: ignore[misc]  # early binding
+            assert one.end() == 0
+        if not found:
+            assert [series.number(influx, name, "n", where) for name in measured] == [0, 0, 0], "not yet"
+            series.produce(kafka_with_topics, log[40:])
+            with series.sink(kafka_with_topics, influx, tmp_path, group, **state):
+                settle(influx, "calibration", "n", where, 3)
+        found.append([series.whole(influx, name, where) for name in measured])
+    assert found[0] == found[1]
+    summed = series.ask(influx, f'SELECT sum(n), sum(error), sum(naive), count(n) FROM "live"."hindsight" {where}')  # noqa: S608 - our own words
+    assert summed[0]["values"][0][1:] == [10, 27.0, 0.0, 1]
+    inside = series.ask(influx, f'SELECT sum(inside) FROM "live"."coverage" {where} AND band = \'90\'')  # noqa: S608 - our own words
+    assert inside[0]["values"][0][1] == 8, "93 lies in the bands around 90 to 97"
 
 
 def test_what_was_committed_is_not_read_again_and_what_was_not_is(

@@ -168,6 +168,7 @@ def test_forecasts_read_long_before_the_scores_wait_for_them() -> None:
     scores = [record for record in log if isinstance(record, r.ScoreFrame)]
     rest = [record for record in log if isinstance(record, r.VitalsForecast)]
     assert told([scores[0], *rest, *scores[1:]]) == told(log)
+    assert told([*rest, *scores]) == told(log), "not even one score was read"
 
 
 def test_whoever_lies_there_next_is_not_taken_for_who_was_forecast() -> None:
