@@ -49,7 +49,7 @@ async function start(user) {
   const { Sound, soundingPriority } = await import(user.silent ? "./silence.js" : "./sound.js");
   byId("app").hidden = false;
   const store = new Store(user.replay);
-  const trends = new Trends();
+  const trends = new Trends(user.replay !== null);
   const forecasts = new Forecasts();
   const actions = new Actions(store, user);
   const themes = new Themes();
@@ -173,6 +173,7 @@ async function start(user) {
     changed = false;
     if (!cover.on) wall.frame(tick);
     if (busy) {
+      bar?.frame();
       top.frame([...open, ...advised]);
       if (!cover.on) banner.frame(open, advised.length);
       panel.frame();
@@ -180,7 +181,6 @@ async function start(user) {
       top.soundState(sound.state, sound.state === "armed" ? sound.wanted : null);
     }
     if (tick) top.second(health);
-    if (tick) bar?.second();
     sound.tick();
   };
   // A fault in drawing must neither end the drawing nor leave an old picture up: it covers the wall and is reported.

@@ -73,6 +73,7 @@ export default {
   "reason.too_small": "The image is too small to be read",
   "reason.blank": "The image is blank",
   "reason.low_contrast": "The image has too little contrast",
+  "reason.inverted": "The grey levels of the image look inverted",
   "reason.out_of_scope": "The image is not of the kind that the model was made for",
   "reason.wrong_body_part": "The image shows another body part than the model was made for",
   "reason.unsure": "The model is not sure enough to name anything",

@@ -63,8 +63,8 @@ export class ReplayBar extends EventTarget {
     if (this.maySteer) this.#enable();
   }
 
-  /** Twice a second: the log's time. */
-  second() {
+  /** Whenever something came: the log's time. */
+  frame() {
     const ms = this.store.logMs;
     if (!ms) return;
     setText(this.time, clockTime(ms));

@@ -6,12 +6,18 @@ export const SPAN_S = 600;
 const KEPT = 700;
 const FRESH_MS = 2000;
 const FETCHES_AT_ONCE = 2;
+const LEAP_MS = 12000;
+const FETCH_EVERY_MS = 5000;
 const FORGET_AFTER_MS = 20 * 60 * 1000;
 
-/** The last ten minutes of the beds that have a strip or are open. */
+/**
+ * The last ten minutes of the beds that have a strip or are open. A fast replay leaps from tile to tile: with
+ * `leaping`, what lies between is asked for.
+ */
 export class Trends extends EventTarget {
-  constructor() {
+  constructor(leaping = false) {
     super();
+    this.leaping = leaping;
     this.beds = new Map();
     this.queue = [];
     this.running = 0;
@@ -26,7 +32,7 @@ export class Trends extends EventTarget {
   of(bed) {
     let kept = this.beds.get(bed.key);
     if (!kept) {
-      kept = { data: null, bed, asked: performance.now() };
+      kept = { data: null, bed, asked: performance.now(), waits: true, got: 0 };
       this.beds.set(bed.key, kept);
       this.queue.push(kept);
       this.#pump();
@@ -37,9 +43,15 @@ export class Trends extends EventTarget {
 
   /** Appends what a tile says now to a bed that is being watched. */
   append(bed) {
-    const data = this.beds.get(bed.key)?.data;
+    const kept = this.beds.get(bed.key);
+    const data = kept?.data;
     const at = bed.tile.at_ms;
     if (!data || !at || at <= data.t_ms.at(-1)) return;
+    if (this.leaping && at - data.t_ms.at(-1) > LEAP_MS && !kept.waits && performance.now() - kept.got > FETCH_EVERY_MS) {
+      kept.waits = true;
+      this.queue.push(kept);
+      this.#pump();
+    }
     data.t_ms.push(at);
     for (const vital of Object.keys(VITALS)) {
       const value = bed.tile.values[vital];
@@ -66,6 +78,8 @@ export class Trends extends EventTarget {
     const got = await trend(kept.bed.tile, SPAN_S).catch(() => empty);
     kept.data = { t_ms: [...got.t_ms], series: got.series, limits: got.limits ?? {} };
     for (const vital of Object.keys(VITALS)) kept.data.series[vital] ??= kept.data.t_ms.map(() => null);
+    kept.waits = false;
+    kept.got = performance.now();
     this.running -= 1;
     this.append(kept.bed);
     this.dispatchEvent(new CustomEvent("came", { detail: kept.bed.key }));
