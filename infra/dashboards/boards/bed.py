@@ -162,7 +162,8 @@ TILES: Final = (
 BOARD: Final = Board(
     "ward-bed",
     "Bed",
-    "One bed: vitals between their limits, forecast bands, anomaly, alarms. Research software, not a medical device.",
+    "One bed: vitals between their limits, forecast bands, anomaly, alarms; its images stand in the feed, since no "
+    "point here knows a patient. Research software, not a medical device.",
     TILES,
     (
         Variable("ward", 'SHOW TAG VALUES FROM "live"."beds" WITH KEY = "ward"', "Ward"),
@@ -171,6 +172,7 @@ BOARD: Final = Board(
     since="now-2h",
     until="now+1h",
     rotates=False,
+    page=("This bed's images, in the feed", "/#bed=${ward:percentencode}%2F${bed:percentencode}"),
     alarms=(
         'SELECT "message", "priority", "condition" FROM "live"."alarms" '
         f"WHERE $timeFilter AND {HERE} AND \"event\" = 'raised'"

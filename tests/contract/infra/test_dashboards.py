@@ -118,7 +118,7 @@ def test_every_colour_is_one_of_the_feeds(theme: Theme) -> None:
     allowed = set(colours(theme).values()) | {"transparent"}
     for (found, _), document in DOCUMENTS.items():
         if found == theme:
-            assert set(re.findall(r"#[0-9a-fA-F]{3,8}\b", json.dumps(document))) <= allowed
+            assert set(re.findall(r'"(#[0-9a-fA-F]{3,8})\b', json.dumps(document))) <= allowed
     code = (Path(draw.__file__).parent).rglob("*.py")
     assert not [path.name for path in code if re.search(r"#[0-9a-fA-F]{6}\b", path.read_text())], "take it from tokens"
 
@@ -180,6 +180,20 @@ def test_the_imaging_board_tells_of_queue_latency_results_refusals_and_findings_
         assert name in asked
     links = [link.get("url") for link in DOCUMENTS["dark", "ward-imaging"]["links"]]
     assert "${feed}/images" in links
+
+
+def test_the_beds_board_leads_to_its_images_in_the_feed_which_opens_at_that_bed() -> None:
+    links = [link.get("url") for link in DOCUMENTS["dark", "ward-bed"]["links"]]
+    assert "${feed}/#bed=${ward:percentencode}%2F${bed:percentencode}" in links
+    pages = CHECKOUT / "streams" / "feed" / "static" / "js"
+    assert "/^#bed=(.+)$/.exec(location.hash)" in (pages / "main.js").read_text()
+    assert "bedKey = (ward, bed) => `${ward}/${bed}`" in (pages / "store.js").read_text()
+
+
+def test_the_models_board_tells_skill_coverage_calibration_drift_and_reliability() -> None:
+    asked = "\n".join(ask.influxql for tile in BOARDS["ward-models"].tiles for ask in tile.asks)
+    for name in ("skills", "hindsight", "coverage", "calibration", "reliability", "outlooks", "models"):
+        assert f'"live"."{name}"' in asked
 
 
 def test_the_data_source_and_boards_are_found_where_compose_and_up_put_them() -> None:
