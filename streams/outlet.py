@@ -49,7 +49,7 @@ class Outlet:
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
                 "acks": "all",
-                "compression.type": "lz4",
+                "compression.type": "zstd",  # a bed's score is a kilobyte of the same words again and again
                 "linger.ms": _LINGER_MS,
                 "message.timeout.ms": 0,
                 "queue.buffering.max.messages": 0,

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 LOOK_S: Final = 0.25
 TELL_S: Final = 5.0
 NICE: Final = 5
-"""Deciding gives way to the replay, which has moments to keep."""
+"""Deciding gives way to a paced replay, which has moments to keep."""
 RUNNING: Final = "running"
 MISCONFIGURED, NOT_FOUND, UNREACHABLE = 2, 3, 4
 
@@ -142,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry = Registry(own_folder(settings))
         models = versions_of(asked.model, "--model", registry)
         side = Side(asked.name, load_policy(asked.policy or settings.policy), models)
-        if asked.tied:
+        how_far = progress(place)
+        if how_far is not None and how_far.state == RUNNING and how_far.speed is not None:
             os.nice(NICE)
         going = _going(asked.tied)
         asyncio.run(Replayed(place, copy, side, set()).go(registry, going))

@@ -11,11 +11,12 @@ import pytest
 from contracts.records import SCHEMA_VERSION, BedReadings, Reading, Vital, VitalsFrame
 from contracts.topology import CLOCK_KEY, VITALS, partition_for
 from models.ports import ANOMALY
+from models.vitals.asked import NONE
 from models.vitals.engine import VitalsModels
 from models.ward.core import WardCore
 from streams.compare.matching import match
 from streams.compare.report import Comparison, document, lines
-from streams.compare.sides import NONE, Decider, Side, decided
+from streams.compare.sides import Decider, Side, decided
 from streams.compare.span import Cut, Part, Span
 from streams.wardlog import LogRecord
 from tests.unit.models.vitals.simple_models import add, load, registry_of
