@@ -97,6 +97,7 @@ class ReplayLive(Live):
         return {
             "replay": self.replay,
             "clock_ms": self.board.clock_ms or None,
+            "ready": self.started.is_set(),
             "behind": self.scores.lag,
             "trouble": self.trouble(),
             "progress": None if progress is None else _progress_shown(progress),

@@ -127,6 +127,7 @@ def test_a_replay_is_watched_paused_moved_on_and_stopped_and_never_taken_for_the
     expect(loud).to_have_count(2, timeout=20_000)
     _is_marked_and_silent(page)
 
+    place = page.locator("#wall").bounding_box()
     page.get_by_role("button", name="Pause").click()
     expect(bar).to_have_attribute("data-state", "paused")
     paused = shown.now()
@@ -144,6 +145,7 @@ def test_a_replay_is_watched_paused_moved_on_and_stopped_and_never_taken_for_the
 
     page.get_by_role("button", name="Go on").click()
     expect(bar).to_have_attribute("data-state", "running")
+    assert page.locator("#wall").bounding_box() == place
     assert wait_until(lambda: shown.now().at_ms > paused.at_ms, 5)
     ahead_ms = START_MS + 400_000
     assert shown.now().at_ms < ahead_ms

@@ -125,11 +125,11 @@ async function start(user) {
   });
   store.addEventListener("alarm", ({ detail: { step, bed, loud, advised, fresh } }) => {
     changed = true;
-    if (user.silent) return;
+    if (loud) wall.resort();
+    if (user.silent) return; // spoken words call people too
     if (document.hidden) drawSafely();
     if (advised) say(byId("say-soon"), t("say.advisory", { bed: bed.tile.bed, message: step.message }));
     if (!loud) return;
-    wall.resort();
     const key = fresh ? "say.alarm" : "say.realarm";
     const words = t(key, { priority: t(`priority.${toneOf(step)}`), bed: bed.tile.bed, message: step.message });
     say(byId(step.priority === "high" ? "say-now" : "say-soon"), words);
@@ -153,7 +153,7 @@ async function start(user) {
     why: withBed((bed) => showWhy(bed)),
     sound: pressSound,
     help: () => help.open(),
-  }, () => byId("help").open || cover.on);
+  }, () => document.querySelector("dialog[open]") !== null || cover.on);
 
   let lastSecond = -1;
   let open = [];

@@ -80,7 +80,7 @@ export class ReplayBar extends EventTarget {
   }
 
   #state() {
-    const { progress, trouble, behind } = this.told;
+    const { progress, ready, trouble, behind } = this.told;
     const state = !progress ? "none" : progress.runs && progress.paused ? "paused" : progress.state;
     setData(this.root, "state", state);
     const asked = this.asked ? `, ${t(`replay.asked.${this.asked.what}`)}` : "";
@@ -92,7 +92,8 @@ export class ReplayBar extends EventTarget {
       if (progress.runs && progress.late_ms !== null && progress.speed !== null) facts.push(t("replay.late", { n: progress.late_ms < 10 ? progress.late_ms.toFixed(1) : Math.round(progress.late_ms) }));
       if (progress.shift_ms) facts.push(t("replay.moved", { by: (progress.shift_ms < 0 ? "−" : "+") + ageText(Math.abs(progress.shift_ms)) }));
     }
-    if (trouble) facts.push(this.told.clock_ms ? t("replay.trouble", { why: trouble }) : t("replay.waiting"));
+    if (!ready && behind) facts.push(t("replay.reading", { n: behind.toLocaleString("en") }));
+    else if (trouble) facts.push(t("replay.trouble", { why: trouble }));
     else if (behind > 100) facts.push(t("replay.behind", { n: behind.toLocaleString("en") }));
     setText(this.facts, facts.join(" · "));
     this.facts.title = this.facts.textContent;
@@ -143,6 +144,7 @@ export class ReplayBar extends EventTarget {
       this.#span();
     });
     this.track = h("div", { class: "replay-slider", hidden: true }, this.slider);
+    this.root.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#pick(null); });
     return this.track;
   }
 
