@@ -81,8 +81,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         for name, of in self.targets.items():
             if of == VITALS.name:
                 return name
-        (name, of), *more = self.targets.items()
-        return None if more or of in topics.LIVE else name
+        copies = [name for name, of in self.targets.items() if of not in topics.LIVE]
+        return copies[0] if len(copies) == 1 else None
 
     def keeps(self, message: Message) -> bool:
         """Whether the message is one of those asked for: of these keys, or a tick of the clock that goes with them."""

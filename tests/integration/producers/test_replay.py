@@ -511,7 +511,7 @@ def test_it_is_steered_from_elsewhere_and_tells_how_far_it_is(
     assert "is behind" in back.stderr
     assert growing_from(kafka, fresh) == still, "paused is paused"
 
-    assert ward(["replay", "go-on", fresh], kafka, tmp_path).returncode == 0
+    wish(place, Want.GO_ON, "the feed")
     await_that(lambda: growing_from(kafka, fresh) > still, 10)
     assert ward(["replay", "stop", fresh], kafka, tmp_path).returncode == 0
     _, chatter = process.communicate(timeout=30)

@@ -76,8 +76,13 @@ def fill(bootstrap: str, name: str, seconds: int, models: Sequence[ModelRef]) ->
 @pytest.fixture
 def stricter(tmp_path: Path, checkout: Path) -> str:
     """A policy file that wants more saturation."""
+    return stricter_in(tmp_path, checkout)
+
+
+def stricter_in(folder: Path, checkout: Path) -> str:
+    """It, made in that folder."""
     own = (checkout / "models/ward/policies/adult.toml").read_text()
-    path = tmp_path / "stricter.toml"
+    path = folder / "stricter.toml"
     path.write_text(re.sub(r"extreme_low = 85.0\nlow = 90.0", "extreme_low = 90.0\nlow = 94.0", own))
     return str(path)
 

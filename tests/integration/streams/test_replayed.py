@@ -25,11 +25,10 @@ from streams.compare.episodes import Book
 from streams.compare.span import ends
 from tests.conftest import MakeTopic
 from tests.integration.producers.replay_logs import environment, ward_started
-from tests.integration.streams.test_compare import compared, fill, stricter, ward
+from tests.integration.streams.test_compare import compared, fill, stricter_in, ward
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
-__all__ = ["stricter"]
-SECONDS = 150
+SECONDS = 90
 Begin = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -42,9 +41,21 @@ def topic(kafka: str, make_topic: MakeTopic) -> str:
 
 
 @pytest.fixture(scope="module")
-def usual(kafka: str, topic: str) -> dict[str, Any]:
-    """What a comparison finds in the whole of it, under the policy in force."""
-    return dict(compared(kafka, "--topic", topic)[1]["champion"])
+def strict(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> str:
+    """A policy file that wants more saturation."""
+    return stricter_in(tmp_path_factory.mktemp("policy"), checkout)
+
+
+@pytest.fixture(scope="module")
+def sides(kafka: str, topic: str, strict: str) -> dict[str, Any]:
+    """What a comparison finds in the whole of it, under the policy in force and under the stricter one."""
+    return compared(kafka, "--topic", topic, "--candidate", strict)[1]
+
+
+@pytest.fixture
+def usual(sides: dict[str, Any]) -> dict[str, Any]:
+    """Under the policy in force."""
+    return dict(sides["champion"])
 
 
 @pytest.fixture
@@ -81,8 +92,9 @@ def book_of(kafka: str, replay: str) -> tuple[Book, int]:
 
 
 def test_it_is_decided_as_a_comparison_decides_it_and_by_another_policy_otherwise(
-    kafka: str, topic: str, usual: dict[str, Any], stricter: str, again: str, tmp_path: Path
+    kafka: str, topic: str, sides: dict[str, Any], strict: str, again: str, tmp_path: Path
 ) -> None:
+    usual = sides["champion"]
     done = ward(kafka, "replay", topic, "--to", again, "--unpaced", "--decide", "--json", WARD_STATE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["decisions"]
@@ -98,12 +110,11 @@ def test_it_is_decided_as_a_comparison_decides_it_and_by_another_policy_otherwis
         assert record.partition == partition_for(record.key.decode(), SCORES.partitions)
     assert "Decisions" in (tmp_path / "replays" / again / "report.html").read_text()
 
-    words = ("replay", "decide", again, "--policy", stricter, "--json")
+    words = ("replay", "decide", again, "--policy", strict, "--json")
     done = ward(kafka, *words, WARD_STATE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     other = json.loads(done.stdout)
-    _, wanted = compared(kafka, "--topic", topic, "--candidate", stricter)
-    assert other["hash"] == wanted["candidate"]["hash"] != usual["hash"]
+    assert other["hash"] == sides["candidate"]["hash"] != usual["hash"]
     assert book_of(kafka, again)[0].hash() == other["hash"]
 
     done = ward(kafka, "replay", "clean", again, "--yes", "--json", WARD_STATE_DIR=str(tmp_path))

@@ -120,6 +120,7 @@ def test_a_full_disk_is_said_once_and_the_replay_goes_on(tmp_path: Path, control
         (("patient_vitals",), "again_patient_vitals"),
         (("alerts", "patient_vitals"), "again_patient_vitals"),
         (("a_day_of_ours",), "again_a_day_of_ours"),
+        (("a_day_of_ours", "alerts"), "again_a_day_of_ours"),
         (("alerts",), None),
         (("one", "two"), None),
     ],
