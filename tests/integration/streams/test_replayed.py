@@ -15,14 +15,26 @@ from typing import Any
 import pytest
 
 from contracts import codec
-from contracts.records import AlertTransition
+from contracts.records import (
+    SCHEMA_VERSION,
+    AlarmEvent,
+    AlarmState,
+    AlertTransition,
+    Category,
+    Priority,
+    SourceOffset,
+)
 from contracts.replays import DECIDED, decided, decisions
 from contracts.topology import ALERTS, SCORES, VITALS, partition_for
 from infra.stack import wait_until
 from producers.replay import topics
+from producers.replay.topics import Found
 from streams import ledger
 from streams.compare.episodes import Book
 from streams.compare.span import ends
+from streams.outgoing import outgoing
+from streams.outlet import Outlet
+from streams.wardlog import Effects, LogRecord
 from tests.conftest import MakeTopic
 from tests.integration.producers.replay_logs import environment, ward_started
 from tests.integration.streams.test_compare import compared, fill, stricter_in, ward
@@ -162,6 +174,51 @@ def test_a_decider_killed_and_begun_again_doubles_nothing(
     assert (told.hash, told.over, told.transitions) == (usual["hash"], True, usual["transitions"])
     assert book_of(kafka, again)[1] == usual["transitions"]
     assert written(kafka, again) > there
+
+
+def test_what_partitions_led_to_is_known_again_although_they_took_other_turns(kafka: str, again: str) -> None:
+    topics.make(kafka, {decided(again, one): Found(one.name, "", one.partitions, {}) for one in DECIDED})
+    words = [(partition, transition_of(partition, n)) for n in range(20) for partition in range(3)]
+    first = Outlet(kafka, again, resumed=False)
+    for partition, transition in words[:35]:
+        put(first, partition, transition)
+    first.flush()
+    second = Outlet(kafka, again, resumed=True)
+    assert second.left_out == 35
+    for partition, transition in sorted(words, key=lambda word: -word[0]):
+        put(second, partition, transition)
+    second.check()
+    keys = [record.key for record in ledger.read(kafka, decided(again, ALERTS))]
+    assert sorted(map(str, keys)) == sorted(str(one.alert_id.encode()) for _, one in words)
+
+
+def transition_of(partition: int, number: int) -> AlertTransition:
+    """An alarm of a record in that partition."""
+    return AlertTransition(
+        version=SCHEMA_VERSION,
+        alert_id=f"{partition}-{number}",
+        seq=0,
+        ward=f"W{partition}",
+        bed="1",
+        patient="p",
+        condition="spo2_low",
+        category=Category.PHYSIOLOGICAL,
+        priority=Priority.LOW,
+        event=AlarmEvent.RAISED,
+        state=AlarmState.ACTIVE,
+        at_ms=number,
+        onset_ms=number,
+        message="low",
+        source=SourceOffset(topic=VITALS.name, partition=partition, offset=number),
+        policy="p",
+    )
+
+
+def put(outlet: Outlet, partition: int, transition: AlertTransition) -> None:
+    """As the decider does."""
+    record = LogRecord(VITALS.name, partition, transition.source.offset, 0, b"W", b"")
+    for out in outgoing(record, Effects("readings", transitions=[transition])):
+        outlet.put(partition, out)
 
 
 def test_what_cannot_be_decided_is_refused_and_nothing_is_made(
