@@ -20,13 +20,16 @@ from streams.feed.board import tiles_event
 from streams.feed.gauges import Gauges
 from streams.feed.live import Live, now_ms
 from streams.feed.places import models_dir
-from streams.feed.taps import LIVE, Read, Where, from_start
+from streams.feed.taps import LIVE, Read, Where, newest
 
 log = structlog.get_logger(__name__)
 
 BEAT_S: Final = 0.5
 SHOW_S: Final = 0.1
 """However fast a replay runs, a page is told of a bed no more often than this, and then the newest."""
+KEPT: Final = 10_000
+"""Scores of a partition that are read when a feed begins: the last hours, and all of a short replay. Its alarms are
+read from their start."""
 
 
 def topics_of(replay: str) -> Read:
@@ -39,7 +42,7 @@ def topics_of(replay: str) -> Read:
 
 
 class ReplayLive(Live):
-    """As ``Live``, over a replay's topics from their start. It knows no images, and no clock but the replay's."""
+    """As ``Live``, over what a replay led to. It knows no images, and no clock but the replay's."""
 
     def __init__(self, settings: Settings, policy: Policy, gauges: Gauges, replay: str, *, keep_events: int) -> None:
         self.replay = replay
@@ -57,10 +60,10 @@ class ReplayLive(Live):
         return [*(tap.run() for tap in taps), self._follow(), self._show(), self._sweep(), self._start()]
 
     def _since(self) -> Where:
-        return from_start
+        return newest(KEPT)
 
     async def _look_further_back(self) -> None:
-        """Everything has been read from its start."""
+        """What is shown has been read at the start."""
 
     def _came(self, record: Any) -> None:
         """Records of a replay have the times of its source: how old they are says nothing of the feed."""

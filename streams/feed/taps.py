@@ -211,6 +211,16 @@ def from_time(at_ms: Callable[[], int]) -> Where:
     return where
 
 
+def newest(count: int) -> Where:
+    """Where the newest so many records of each partition begin."""
+
+    async def where(reader: Any, partitions: list[TopicPartition]) -> dict[int, int]:
+        begins, ends = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
+        return {p.partition: max(begins[p], ends[p] - count) for p in partitions}
+
+    return where
+
+
 async def read_span(bootstrap: str, topic: Topic[Any], spans: dict[int, tuple[int, int]]) -> AsyncIterator[Any]:
     """The records of each partition from the first offset of its span up to, not including, the second.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from contracts import codec
 from contracts.records import Reading, VitalsFrame
 from contracts.replays import DECIDED, ReplayProgress, decided, folder, progress
 from contracts.topology import CLOCK_KEY, VITALS
+from infra.site import is_free
 from infra.stack import Stack, wait_until
 from producers.replay import topics
 from tests.conftest import MakeTopic
@@ -164,6 +166,9 @@ def test_a_replay_is_watched_paused_moved_on_and_stopped_and_never_taken_for_the
     assert shown.feed.poll() is None
     expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-disabled", "true")
     assert page.evaluate("window.sounds") == 0
+    shown.feed.send_signal(signal.SIGINT)
+    assert shown.feed.wait(20) == 130
+    assert is_free(int(shown.url.rpartition(":")[2]))
 
 
 def _is_marked_and_silent(page: Page) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from streams.feed.taps import from_time
+from streams.feed.taps import from_time, newest
 
 ALERTS = TopicPartition("alerts", 0)
 
@@ -32,6 +32,9 @@ class Log:
         found = next((offset for offset, at_ms in enumerate(self.times) if at_ms >= since), None)
         return {ALERTS: None if found is None else Found(found)}
 
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)
+
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         self._written_meanwhile("ends")
         return dict.fromkeys(partitions, len(self.times))
@@ -52,3 +55,11 @@ def test_a_record_written_while_the_place_is_looked_up_is_read(times: list[int])
     begins = asyncio.run(looked_up())[0]
     assert begins == sum(at_ms < 900 for at_ms in times), "all that is younger is still to come"
     assert len(log.asked) == 2
+
+
+@pytest.mark.parametrize(("records", "begins"), [(3, 2), (12, 2), (13, 3), (100, 90)])
+def test_the_newest_records_begin_no_earlier_than_the_log(records: int, begins: int) -> None:
+    async def looked_up() -> dict[int, int]:
+        return await newest(10)(Log(list(range(records))), [ALERTS])
+
+    assert asyncio.run(looked_up()) == {0: begins}

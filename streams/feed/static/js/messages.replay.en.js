@@ -52,6 +52,7 @@ export default {
   "replay.refused": "The replay did not follow: {why}.",
   "replay.failed": "That did not reach the replay. {message} {hint}",
   "replay.no_acts": "This is a replay: nothing can be done about its alarms.",
+  "replay.signin": "A replay of what was decided, not the ward",
   "tile.replay_silent_for": "for {age} of the log",
   "link.replay_live": "Feed connected",
   "link.replay_connecting": "Connecting",

@@ -9,7 +9,7 @@ export function askToken(root) {
     const error = h("p", { class: "error", role: "alert", id: "sign-in-error", hidden: true });
     const input = h("input", { type: "password", id: "token", name: "token", autocomplete: "current-password", spellcheck: "false", required: true, "aria-describedby": "sign-in-error sign-in-hint" });
     const form = h("form", { class: "card" },
-      h("h1", {}, icon("logo"), h("span", { text: t("signin.title") })), h("p", { class: "quiet", text: t("signin.lead") }),
+      h("h1", {}, icon("logo"), h("span", { text: t("signin.title") })), h("p", { class: "quiet", text: t(document.documentElement.dataset.replay ? "replay.signin" : "signin.lead") }),
       h("label", { for: "token" }, t("signin.token"), input), error,
       h("button", { type: "submit", class: "button main-act", text: t("signin.go") }),
       h("p", { class: "quiet", id: "sign-in-hint", text: t("signin.hint") }));
