@@ -1,4 +1,4 @@
-"""Is this an image that a model may read? Too small, without contrast, of nothing that is known, of another body part.
+"""Is this an image that a model may read? Too small, without contrast, inverted, unlike all known, another body part.
 
 What is seen is told by a linear probe on the backbone's features; how odd it is, by its distance to the images that the
 probe was made from. Nothing here looks at a header: a hand that calls itself a knee is a hand.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ SETTINGS_FILE: Final = "scope.json"
 ARRAYS_FILE: Final = "scope.npz"
 OTHER: Final = "other"
 """The probe's word for what is no upright image of a body part that it knows."""
-REASONS: Final = ("too_small", "blank", "low_contrast", "out_of_scope", "wrong_body_part")
+REASONS: Final = ("too_small", "blank", "low_contrast", "inverted", "out_of_scope", "wrong_body_part")
 ARRAYS: Final = ("centre", "axes", "spread", "bank", "weights", "bias")
 DIGITS: Final = 4
 
@@ -42,7 +42,8 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     An image is blank below ``least_range`` (1st to 99th percentile, of [0, 1]), of low contrast below ``low_range``;
     too small below ``least_side`` pixels. ``oddest`` is the distance to the ``neighbours``-th nearest known image that
-    is still no reason to refuse, ``other_from`` the probability of ``other`` that is one.
+    is still no reason to refuse, ``other_from`` the probability of ``other`` that is one. Inverted is what is brighter
+    at its edge than in its middle by more than ``bright_edge`` of its body part allows, in units of its range.
     """
 
     seen: tuple[str, ...]
@@ -53,6 +54,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     neighbours: int
     oddest: float
     other_from: float
+    bright_edge: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,15 @@ class Gate:
         low, high = np.percentile(pixels, (1, 99))
         if (early := self.unfit(rows, cols, float(low), float(high))) is not None:
             return early
-        return self.scopes(self._network.features(resized(pixels, SIZE)[None]), wanted)[0]
+        shard = resized(pixels, SIZE)
+        return self.scopes(self._network.features(shard[None]), wanted, [edge_over_middle(shard)])[0]
 
     def refused(self, seen: Examined, body_part: str, settings: ImageSettings) -> tuple[str, str] | None:
         """The same of an image that a guarded child decoded, as (reason, sentence); None when it may be read."""
         found = self.unfit(seen.rows, seen.cols, seen.p01, seen.p99)
         if found is None:
             shard = np.frombuffer(seen.shards[SIZE], "<f4").reshape(SIZE, SIZE)
-            found = self.scopes(self._network.features(shard[None]), body_part)[0]
+            found = self.scopes(self._network.features(shard[None]), body_part, [edge_over_middle(shard)])[0]
         return None if found.refusal is None else (found.refusal, found.detail or "")
 
     def unfit(self, rows: int, cols: int, low: float, high: float) -> Scope | None:
@@ -117,10 +120,16 @@ class Gate:
             return Scope(refusal="low_contrast", detail=said)
         return None
 
-    def scopes(self, features: NDArray[np.float32], wanted: str | None = None) -> list[Scope]:
-        """The same of features (n, 1280) that are at hand."""
+    def scopes(
+        self, features: NDArray[np.float32], wanted: str | None = None, edges: Sequence[float] | None = None
+    ) -> list[Scope]:
+        """The same of features (n, 1280) that are at hand, with ``edge_over_middle`` of each image where that is."""
         probabilities, odd = self.measured(features)
-        return [self._scope(each, float(far), wanted) for each, far in zip(probabilities, odd, strict=True)]
+        over = [-np.inf] * len(features) if edges is None else edges
+        return [
+            self._scope(each, float(far), wanted, float(edge))
+            for each, far, edge in zip(probabilities, odd, over, strict=True)
+        ]
 
     def measured(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Probabilities (n, words) and how odd each is (n,), over ``oddest``."""
@@ -131,15 +140,18 @@ class Gate:
         place = placed(features, arrays["centre"], arrays["axes"], arrays["spread"])
         return shares, distances(place, arrays["bank"], self.settings.neighbours) / self.settings.oddest
 
-    def _scope(self, shares: NDArray[np.float64], odd: float, wanted: str | None) -> Scope:
+    def _scope(self, shares: NDArray[np.float64], odd: float, wanted: str | None, edge: float) -> Scope:
         known = [at for at, word in enumerate(self.settings.seen) if word != OTHER]
         best = max(known, key=lambda at: shares[at])
         word, share = self.settings.seen[best], round(float(shares[best]), DIGITS)
         other = 1.0 - float(shares[known].sum())
         told = Scope(word, share, round(odd, DIGITS))
+        if edge > self.settings.bright_edge.get(word, np.inf):
+            said = f"its edge is brighter than its middle by {edge:.2f} of its range: its grey levels look inverted"
+            return replace(told, body_part=None, probability=None, refusal="inverted", detail=said)
         if odd > 1.0 or other >= self.settings.other_from:
             names = [self.settings.seen[at] for at in known]
-            how = f"{odd:.2f} times as odd as is let in" if odd > 1.0 else "inverted, turned or of something else"
+            how = f"{odd:.2f} times as odd as is let in" if odd > 1.0 else "turned or of something else"
             said = f"it is like no image of a {', '.join(names[:-1])} or {names[-1]} that is known: {how}"
             return replace(told, body_part=None, probability=None, refusal="out_of_scope", detail=said)
         if wanted is not None and word != wanted:
@@ -168,6 +180,18 @@ class Gates(Champions):
         self.refresh()
         found: Gate | Missing = self.serving(NAME)
         return found
+
+
+def edge_over_middle(pixels: Grey) -> float:
+    """By how much the median of the edge (a sixteenth on each side) is above that of the middle quarter, in units of
+    the 1st to 99th percentile. What surrounds a body is dark on MRI slices and X-rays."""
+    rows, cols = pixels.shape
+    down, across = max(1, rows // 16), max(1, cols // 16)
+    inner = np.zeros(pixels.shape, bool)
+    inner[down:-down, across:-across] = True
+    low, high = np.percentile(pixels, (1, 99))
+    middle = pixels[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4]
+    return float((np.median(pixels[~inner]) - np.median(middle)) / max(high - low, 1e-6))
 
 
 def placed(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import Misconfigured
 from models.imaging.backbone import SIZE, WIDTH, Backbone, shipped
-from models.imaging.gate import ARRAYS_FILE, OTHER, SETTINGS_FILE, ScopeSettings, distances, placed
+from models.imaging.gate import ARRAYS_FILE, OTHER, SETTINGS_FILE, ScopeSettings, distances, edge_over_middle, placed
 from models.imaging.pixels import Grey, read, resized
 from models.registry import Dataset, Registry
 from models.training.recipes import Progress, Say
@@ -29,6 +29,8 @@ HELD_OUT: Final = 5
 """One group in so many is validation."""
 TOO_ODD, TOO_OTHER = 0.007, 0.003
 """Shares of validation images that are refused as odd, and as other: 1 % in all."""
+TOO_BRIGHT: Final = 0.003
+"""Share of a body part's images that are refused as inverted; some films of the sets are stored so."""
 SPOILT: Final = 40
 """So many images a set are shown to the probe spoilt besides."""
 LEAST_SIDE: Final = 96
@@ -129,11 +131,13 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     spoils = spoilt([image for image in chosen if image.split == "train"], SPOILT)
     say(f"features of {len(chosen):,} images, and of {len(spoils)} spoilt ones")
     ranges: list[float] = []
+    edges: list[float] = []
 
     def pictures() -> Iterator[Grey]:
         for image in chosen:
             pixels = image.pixels()
             ranges.append(float(np.subtract(*np.percentile(pixels, (99, 1)))))
+            edges.append(edge_over_middle(resized(pixels, SIZE)))
             yield pixels
         for image, how in spoils:
             yield SPOILS[how](image.pixels())
@@ -149,6 +153,7 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         least_range=LEAST_RANGE,
         low_range=round(min(ranges) / 2, 3),
         neighbours=NEIGHBOURS,
+        bright_edge=_bright(np.asarray(edges), words[: len(chosen)]),
         **limits,
     )
     raw = io.BytesIO()
@@ -187,6 +192,12 @@ def made(
     return arrays, limits
 
 
+def _bright(edges: NDArray[np.float64], words: NDArray[Any]) -> dict[str, float]:
+    """By body part how much brighter than its middle an edge may be."""
+    each = {part: np.quantile(edges[words == part], 1 - TOO_BRIGHT) for part in PARTS}
+    return {part: round(max(0.0, float(most)), 3) for part, most in each.items()}
+
+
 def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSettings) -> dict[str, Any]:
     data = [
         Dataset(
@@ -210,8 +221,8 @@ def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSet
             "Knows brain MRI slices, frontal knee radiographs and left hands of children, each from one or two "
             "sources: a good image of another device, projection or sequence may be refused as unknown, and about 1 in "
             "100 of the same kind is.",
-            "An inverted image, or one that is turned, is let in in many cases (inverted brains and hands in most): "
-            "see the tables. It is no check of polarity or orientation.",
+            "Inverted is what is brighter at its edge than in its middle; a cropped image without background around "
+            "the body may be taken for one. A turned image is let in in many cases, see the tables.",
             "It looks at pixels only; whose image it is, and which side, it cannot tell.",
             "Hands are from the RSNA challenge, whose terms are non-commercial.",
         ),

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from contracts.errors import Poison
 from models.imaging.backbone import NAME as BACKBONE
-from models.imaging.backbone import Backbone
-from models.imaging.gate import Gate, Scope
-from models.imaging.pixels import Grey, read
+from models.imaging.backbone import SIZE, Backbone
+from models.imaging.gate import Gate, Scope, edge_over_middle
+from models.imaging.pixels import Grey, read, resized
 from models.registry import Bundle, Registry
 from models.training.evaluation import Evaluation, Interval, Table, defined
 from models.training.intervals import mean
@@ -36,18 +36,25 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
     gate, network = Gate(bundle, backbone, threads=2), Backbone(backbone, threads=2)
     say(f"{len(chosen):,} images, {len(spoils)} spoilt ones, {len(strange)} of other kinds")
 
+    edges: list[float] = []
+
+    def looked(picture: Grey) -> Grey:
+        edges.append(edge_over_middle(resized(np.ascontiguousarray(picture, np.float32), SIZE)))
+        return picture
+
     def pictures() -> Iterator[Grey]:
         for image in chosen:
-            yield image.pixels()
+            yield looked(image.pixels())
         for image, how in spoils:
-            yield SPOILS[how](image.pixels())
-        yield from (picture for _, picture in strange)
+            yield looked(SPOILS[how](image.pixels()))
+        yield from (looked(picture) for _, picture in strange)
 
     vectors = features(network, pictures(), len(chosen) + len(spoils) + len(strange), progress)
     ours = vectors[: len(chosen)]
-    metrics, rows = _known(gate, chosen, ours)
+    metrics, rows = _known(gate, chosen, ours, np.asarray(edges[: len(chosen)]))
     kinds = [f"{how} {image.source.part}" for image, how in spoils] + [kind for kind, _ in strange]
-    refused = np.asarray([one.refusal is not None for one in gate.scopes(vectors[len(chosen) :])])
+    rest = gate.scopes(vectors[len(chosen) :], edges=edges[len(chosen) :])
+    refused = np.asarray([one.refusal is not None for one in rest])
     for at, picture in enumerate(picture for _, picture in strange):
         refused[len(spoils) + at] |= _unfit(gate, picture) is not None
     further, negatives = _strange(kinds, refused)
@@ -72,12 +79,12 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
 
 
 def _known(
-    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32]
+    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32], edges: NDArray[np.float64]
 ) -> tuple[dict[str, Interval], list[tuple[str, int, str, int]]]:
     """Let in, by set; and the wrong body parts that are caught."""
     groups = np.asarray([image.group for image in chosen])
     parts = [image.source.part for image in chosen]
-    free = gate.scopes(vectors)
+    free = gate.scopes(vectors, edges=list(edges))
     right = np.asarray([_passes(one, part) for one, part in zip(free, parts, strict=True)])
     metrics: dict[str, Interval | None] = {"accuracy_let_in": mean(right, groups)}
     rows = []
@@ -93,7 +100,7 @@ def _known(
     caught, whose = [], []
     for wanted in PARTS:
         others = np.asarray([part != wanted for part in parts])
-        caught += [one.refusal is not None for one in gate.scopes(vectors[others], wanted)]
+        caught += [one.refusal is not None for one in gate.scopes(vectors[others], wanted, list(edges[others]))]
         whose += groups[others].tolist()
     metrics["recall_wrong_body_part"] = mean(np.asarray(caught), whose)
     return defined(metrics), rows

@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.errors import Poison
 from infra.site import CHECKOUT
 from models.bundle import Bundle
 from models.champions import Missing
 from models.imaging.backbone import SIZE, shipped
-from models.imaging.gate import ARRAYS_FILE, NAME, SETTINGS_FILE, Gate, Gates
+from models.imaging.gate import ARRAYS_FILE, NAME, SETTINGS_FILE, Gate, Gates, edge_over_middle
 from models.imaging.guarded import examined
 from models.imaging.pixels import Grey, read
 from models.imaging.settings import ImageSettings
@@ -82,6 +84,24 @@ def test_what_is_no_image_of_a_patient_is_refused_with_its_reason(gate: Gate, pi
     seen = gate.judged(pixels)
     assert seen.refusal == reason
     assert seen.detail
+
+
+def test_a_real_image_with_its_grey_levels_inverted_is_refused_as_such(gate: Gate) -> None:
+    brains = [path for path, part in samples() if part == "brain"]
+    assert brains, "of inverted knees and hands the card tells how many are seen through"
+    for path in brains:
+        pixels = read(path.read_bytes()).pixels
+        assert gate.judged(1 - pixels, "brain").refusal == "inverted", path.name
+        assert gate.judged(pixels, "brain").refusal != "inverted", path.name
+
+
+@given(st.floats(0.05, 0.4), st.floats(0.05, 0.4), st.integers(16, 90))
+def test_how_much_brighter_an_edge_is_turns_its_sign_with_the_grey_levels(low: float, by: float, side: int) -> None:
+    pixels = np.full((side, side + 3), low, np.float32)
+    pixels[side // 8 : -(side // 8), side // 8 : -(side // 8)] += by
+    over = edge_over_middle(pixels)
+    assert over == pytest.approx(-1.0, abs=1e-3)
+    assert edge_over_middle(1 - pixels) == pytest.approx(-over, abs=1e-3)
 
 
 def test_an_image_decoded_in_a_child_is_judged_alike(gate: Gate) -> None:
