@@ -202,7 +202,8 @@ def test_a_viewer_may_look_but_neither_add_nor_judge(
     page.set_default_timeout(SLOW_MS)
     page.goto(f"{url}/static/images.html")
     page.get_by_label("Access token").fill(token)
-    page.keyboard.press("Enter")
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
+        page.keyboard.press("Enter")
     page.goto(case_url)
     expect(page.locator(".judge")).to_contain_text("may look but not judge", timeout=SLOW_MS)
     page.goto(f"{url}/images")

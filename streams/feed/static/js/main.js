@@ -45,6 +45,7 @@ function toast(words) {
 }
 
 async function start(user) {
+  const touched = navigator.userActivation?.hasBeenActive ?? false; // as the page began, not when its parts had come
   // A replay has no code that could sound: sound.js is not even served to its page.
   const { Sound, soundingPriority } = await import(user.silent ? "./silence.js" : "./sound.js");
   byId("app").hidden = false;
@@ -203,7 +204,7 @@ async function start(user) {
   // A hidden tab gets no animation frames; its alarms must sound all the same.
   setInterval(() => { if (document.hidden) drawSafely(); }, 1000);
   stream.open("");
-  sound.tryArm();
+  if (touched) sound.tryArm();
 }
 
 byId("foot").append(h("b", { text: t("app.not_a_device") }));
