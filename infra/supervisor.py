@@ -146,7 +146,7 @@ class Supervisor:
         self.children[name] = child
         process = psutil.Process(child.pid)
         if niceness := int(spec.get("nice", 0)):
-            process.nice(max(process.nice(), niceness))  # what it starts inherits it
+            give_way(process, niceness)
         row.pid, row.born, row.spec, row.stop_by = child.pid, process.create_time(), spec, None
 
     def _stop(self, row: Seen, process: psutil.Process, now: float) -> None:
@@ -173,6 +173,14 @@ class Supervisor:
         pause = 0.0 if row.quick_ends == 0 else min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (row.quick_ends - 1))
         row.next_start = now + pause
         row.quick_ends += 1
+
+
+def give_way(process: psutil.Process, niceness: int) -> None:
+    """It gets the lesser share of a busy core, and where the system knows of batch work it does not push a process
+    that runs off its core by waking up. What it starts inherits both."""
+    process.nice(max(process.nice(), niceness))
+    if hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def main() -> None:

@@ -81,6 +81,9 @@ def test_processes_share_a_session_in_groups_of_their_own_so_that_one_may_give_w
     assert os.getsid(live) == os.getsid(images) == os.getsid(0)  # a kernel may weigh sessions, not processes
     assert (os.getpgid(live), os.getpgid(images)) == (live, images)
     assert psutil.Process(images).nice() == max(10, psutil.Process(live).nice())
+    if hasattr(os, "SCHED_BATCH"):
+        assert os.sched_getscheduler(images) == os.SCHED_BATCH
+        assert os.sched_getscheduler(live) == os.sched_getscheduler(0)
 
 
 def test_a_process_deaf_to_sigterm_is_killed_when_its_time_is_over(
