@@ -22,6 +22,27 @@ TRUTH: Final = (
     "simulated hospital, `ward simulate --truth` and `ward replay compare --truth` tell it."
 )
 
+
+def _share(title: str, told: str, name: str, which: str, nothing: str) -> Tile:
+    """How many of the alarms raised are ``which``."""
+    return Tile(
+        "number",
+        title,
+        told,
+        (
+            Ask(f'SELECT count(distinct("alert_id")) AS "{name}" {ALARMS} AND {which}', empty=nothing, hide=True),
+            Ask(f'SELECT count(distinct("alert_id")) AS "raised" {RAISED} AND {LOUD}', empty=CALM, hide=True),
+        ),
+        quotient=Quotient(),
+        unit="percentunit",
+        decimals=0,
+        steps=Steps("text"),
+        nothing=nothing,
+        width=4,
+        height=5,
+    )
+
+
 TILES: Final = (
     Tile(
         "number",
@@ -42,48 +63,21 @@ TILES: Final = (
         width=4,
         height=5,
     ),
-    Tile(
-        "number",
+    _share(
         "Acted upon",
         f"Share of alarms that a person acknowledged, escalated or wrote a note to within {SOON_MIN} minutes of their "
         f"onset. {TRUTH}",
-        (
-            Ask(
-                f'SELECT count(distinct("alert_id")) AS "acted" {ALARMS} AND "acted" = 1 AND '
-                f'"since_onset_s" <= {SOON_MIN * 60}',
-                empty="nobody acted",
-                hide=True,
-            ),
-            Ask(f'SELECT count(distinct("alert_id")) AS "raised" {RAISED} AND {LOUD}', empty=CALM, hide=True),
-        ),
-        quotient=Quotient(),
-        unit="percentunit",
-        decimals=0,
-        steps=Steps("text"),
-        nothing="nobody has acted",
-        width=4,
-        height=5,
+        "acted",
+        f'"acted" = 1 AND "since_onset_s" <= {SOON_MIN * 60}',
+        "nobody has acted",
     ),
-    Tile(
-        "number",
+    _share(
         "Over, untouched",
         "Share of alarms that were over by themselves before anybody acknowledged, escalated or wrote a note: likely "
         "nuisances. What is in neither share was acted upon later, still stands, or began before the sink did.",
-        (
-            Ask(
-                f'SELECT count(distinct("alert_id")) AS "untouched" {ALARMS} AND "untouched" = 1',
-                empty="none was over untouched",
-                hide=True,
-            ),
-            Ask(f'SELECT count(distinct("alert_id")) AS "raised" {RAISED} AND {LOUD}', empty=CALM, hide=True),
-        ),
-        quotient=Quotient(),
-        unit="percentunit",
-        decimals=0,
-        steps=Steps("text"),
-        nothing="none was over untouched",
-        width=4,
-        height=5,
+        "untouched",
+        '"untouched" = 1',
+        "none was over untouched",
     ),
     Tile(
         "number",

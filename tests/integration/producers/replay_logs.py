@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from producers.ward import Hospital
 
 START_MS = 1_767_340_800_000
 START = "2026-01-02T08:00:00Z"
+Started = Callable[..., "subprocess.Popen[str]"]
 Headers = list[tuple[str, bytes | None]] | None
 
 
@@ -129,6 +131,25 @@ def ward_started(arguments: Iterable[str], kafka: str, state: Path, **extra: str
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextmanager
+def starting(kafka: str, state: Path) -> Iterator[Started]:
+    """Begins ``ward WORD ...`` again and again; what still runs at the end is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        running.append(ward_started(words, kafka, state))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.poll() is None:
+            one.kill()
+            one.communicate()
+        for pipe in (one.stdout, one.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def command(arguments: Iterable[str]) -> list[str]:

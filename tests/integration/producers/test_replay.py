@@ -8,7 +8,6 @@ import random
 import re
 import resource
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,11 +30,20 @@ from producers.replay.source import Log, spans
 from producers.replay.target import Writer
 from producers.replay.window import Window
 from tests.conftest import MakeTopic
-from tests.integration.producers.replay_logs import START, START_MS, Stored, store, stored, ward, ward_log, ward_started
+from tests.integration.producers.replay_logs import (
+    START,
+    START_MS,
+    Started,
+    Stored,
+    starting,
+    store,
+    stored,
+    ward,
+    ward_log,
+)
 
 pytestmark = pytest.mark.kafka
 
-Started = Callable[[list[str]], "subprocess.Popen[str]"]
 KEPT = {"retention.ms": "-1"}
 """The times of these logs are long past: a broker with its usual retention would remove them."""
 
@@ -66,22 +74,10 @@ def fresh() -> str:
 
 
 @pytest.fixture
-def started(kafka: str, tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
+def started(kafka: str, tmp_path: Path) -> Iterator[Started]:
     """Begins ``ward ...``; what still runs after the test is killed."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start(arguments: list[str]) -> subprocess.Popen[str]:
-        running.append(ward_started(arguments, kafka, tmp_path))
-        return running[-1]
-
-    yield start
-    for one in running:
-        if one.poll() is None:
-            one.kill()
-            one.communicate()
-        for pipe in (one.stdout, one.stderr):
-            if pipe is not None:
-                pipe.close()
+    with starting(kafka, tmp_path) as start:
+        yield start
 
 
 def silent(_progress: Progress) -> None:
@@ -225,14 +221,14 @@ def test_a_replay_killed_again_and_again_ends_as_if_it_had_never_been(
 ) -> None:
     arguments = ["replay", day, "--to", fresh, "--speed", "60"]
     arguments += [word for key in keys for word in ("--key", key)]
-    process = started(arguments)
+    process = started(*arguments)
     for _ in range(2):
         await_records(kafka, fresh, growing_from(kafka, fresh) + 40)
         process.kill()
         process.communicate(timeout=20)
         listed = json.loads(ward(["replay", "list", "--json"], kafka, tmp_path).stdout)
         assert listed[0]["state"] == "killed"
-        process = started(["replay", "--to", fresh, "--resume"])
+        process = started("replay", "--to", fresh, "--resume")
     _, chatter = process.communicate(timeout=60)
     assert process.returncode == 0, chatter
     whole = stored(kafka, day)
@@ -245,7 +241,7 @@ def test_a_replay_killed_again_and_again_ends_as_if_it_had_never_been(
 def test_ctrl_c_ends_in_order_and_leaves_a_report_and_a_way_on(
     kafka: str, day: str, fresh: str, tmp_path: Path, started: Started
 ) -> None:
-    process = started(["replay", day, "--to", fresh, "--speed", "30", "--json"])
+    process = started("replay", day, "--to", fresh, "--speed", "30", "--json")
     await_records(kafka, fresh, 50)
     process.send_signal(signal.SIGINT)
     document, chatter = process.communicate(timeout=30)
@@ -470,7 +466,7 @@ def test_on_a_full_disk_it_stops_with_the_place_and_the_fix(kafka: str, day: str
 def test_on_a_disk_that_fills_up_meanwhile_it_says_so_and_a_resume_finishes_exactly(
     kafka: str, day: str, fresh: str, tmp_path: Path, started: Started
 ) -> None:
-    process = started(["replay", day, "--to", fresh, "--speed", "100"])
+    process = started("replay", day, "--to", fresh, "--speed", "100")
     await_records(kafka, fresh, 50)
     # no file of the process may grow from now on: what a full disk is, for one process alone
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -491,7 +487,7 @@ def test_it_is_steered_from_elsewhere_and_tells_how_far_it_is(
     place = tmp_path / "replays" / fresh
     place.mkdir(parents=True)
     assert wish(place, Want.STOP, "an earlier run") == 1  # which is not this one's business
-    process = started(["replay", day, "--to", fresh, "--speed", "5"])
+    process = started("replay", day, "--to", fresh, "--speed", "5")
     await_records(kafka, fresh, 30)
     assert ward(["replay", "pause", fresh], kafka, tmp_path).returncode == 0
     rests = how_far(place)

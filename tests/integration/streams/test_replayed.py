@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,11 @@ from streams.outgoing import outgoing
 from streams.outlet import Outlet
 from streams.wardlog import Effects, LogRecord
 from tests.conftest import MakeTopic
-from tests.integration.producers.replay_logs import environment, ward_started
+from tests.integration.producers.replay_logs import Started, environment, starting
 from tests.integration.streams.test_compare import compared, fill, stricter_in, ward
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
 SECONDS = 90
-Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +76,10 @@ def again() -> str:
 
 
 @pytest.fixture
-def begun(kafka: str, tmp_path: Path) -> Iterator[Begin]:
+def begun(kafka: str, tmp_path: Path) -> Iterator[Started]:
     """Begins ``ward ...``; what still runs after the test is killed."""
-    running: list[subprocess.Popen[str]] = []
-
-    def begin(*words: str) -> subprocess.Popen[str]:
-        running.append(ward_started(words, kafka, tmp_path))
-        return running[-1]
-
-    yield begin
-    for one in running:
-        if one.poll() is None:
-            one.kill()
-        one.communicate()
+    with starting(kafka, tmp_path) as start:
+        yield start
 
 
 def book_of(kafka: str, replay: str) -> tuple[Book, int]:
@@ -134,7 +124,7 @@ def test_it_is_decided_as_a_comparison_decides_it_and_by_another_policy_otherwis
 
 
 def test_killed_with_the_replay_it_goes_on_where_it_was_when_that_is_resumed(
-    kafka: str, topic: str, usual: dict[str, Any], again: str, tmp_path: Path, begun: Begin
+    kafka: str, topic: str, usual: dict[str, Any], again: str, tmp_path: Path, begun: Started
 ) -> None:
     going, place = begun("replay", topic, "--to", again, "--speed", "50", "--decide"), tmp_path / "replays" / again
     assert wait_until(lambda: written(kafka, again) > 20, 40)
@@ -155,7 +145,7 @@ def test_killed_with_the_replay_it_goes_on_where_it_was_when_that_is_resumed(
 
 
 def test_a_decider_killed_and_begun_again_doubles_nothing(
-    kafka: str, topic: str, usual: dict[str, Any], again: str, tmp_path: Path, begun: Begin
+    kafka: str, topic: str, usual: dict[str, Any], again: str, tmp_path: Path, begun: Started
 ) -> None:
     going = begun("replay", topic, "--to", again, "--speed", "50", "--decide")
     assert wait_until(lambda: written(kafka, again) > 20, 40)
