@@ -65,6 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dicom_aet: str = "WARDSTREAM"
     dicom_allow: str = "WARD*,STORESCU"
     """Calling AE titles that may send, with * for any ending; comma-separated."""
+    dicom_tls_cert: str | None = None
+    """PEM: what the gateway shows. Set, C-STORE is taken by TLS only."""
+    dicom_tls_key: str | None = None
+    """PEM, without a password; None: it stands in the file of the certificate."""
+    dicom_tls_clients: str | None = None
+    """PEM of authorities: senders must show a certificate of one of them. None: anybody's TLS will do."""
     intake: str | None = None
     """Base URL of the gateway's own HTTP intake, for submit, upload and health."""
     intake_host: str = "127.0.0.1"
@@ -85,6 +91,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     image_worker_metrics_port: int = 0
     return_to: str | None = None
     """Where results go as DICOM: ``AET@host:port`` or the URL of a STOW-RS service; None: they stay on HDFS."""
+    return_tls_ca: str | None = None
+    """PEM of authorities. Set, C-STORE to ``return_to`` goes by TLS, to a host whose certificate is of one of them."""
     return_identities: str = "originals"
     """What they say of the patient there: originals, as far as the identified zone tells them, or pseudonyms."""
     return_group: str = "ward-image-return"

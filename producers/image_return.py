@@ -22,6 +22,7 @@ from contracts.records import ImageResult
 from contracts.settings import Settings
 from contracts.topology import IMAGE_RESULTS
 from producers import pace
+from producers.dicom_tls import of_the_return
 from producers.image_store import Zone, identified, images
 from producers.intake_identities import Identities
 from producers.returned_capture import LARGEST, capture
@@ -197,7 +198,7 @@ def serve(settings: Settings, _arguments: Sequence[str]) -> int:
         raise Misconfigured(f"WARD_RETURN_IDENTITIES={settings.return_identities!r}: it is {' or '.join(IDENTITIES)}")
     for chatty in ("hdfs", "urllib3", "highdicom"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    to = target(settings.return_to, settings.dicom_aet) if settings.return_to else None
+    to = target(settings.return_to, settings.dicom_aet, of_the_return(settings)) if settings.return_to else None
     known = Identities(identified(settings)) if to and settings.return_identities == "originals" else None
     gauges = Gauges()
     returning = Returning(images(settings), known, to, gauges)

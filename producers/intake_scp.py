@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from contracts.errors import Misconfigured, Transient
 from contracts.settings import Settings
+from producers.dicom_tls import of_the_gateway
 from producers.intake import LARGEST, Intake
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ LONGEST_PDU: Final = 256 * 1024
 """Also of those that ask for an association, whose length nobody agrees on before."""
 ASSOCIATIONS: Final = 8
 IDLE_S: Final = 30.0
+ASK_S: Final = 10.0
+"""Who connects must ask for an association in so long; until then it takes one of their places, even if it has left."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -51,7 +54,7 @@ class Scp:
     """A storage SCP on one address. ``allow`` are calling AE titles, ``*`` stands for any ending."""
 
     def __init__(self, settings: Settings, intake: Intake, *, idle_s: float = IDLE_S, largest: int = LARGEST) -> None:
-        """Raises Misconfigured for AE titles that are none."""
+        """Raises Misconfigured for AE titles that are none, and for TLS files that are none."""
         self._intake, self._largest, self._idle_s = intake, largest, idle_s
         self._address = (settings.dicom_host, settings.dicom_port)
         self._allow = [title.strip() for title in settings.dicom_allow.split(",") if title.strip()]
@@ -62,6 +65,7 @@ class Scp:
                 "WARD_DICOM_ALLOW names no AE title, so that nobody could send: name some, with * at an end"
             )
         self._ae = _entity(settings.dicom_aet, idle_s)
+        self._tls = of_the_gateway(settings)
 
     def start(self) -> None:
         """Listen, in threads of its own. Raises Misconfigured when the address cannot be had."""
@@ -74,7 +78,9 @@ class Scp:
             (evt.EVT_C_STORE, self._on_store),
         ]
         try:
-            self._server = self._ae.start_server(self._address, block=False, evt_handlers=handlers)
+            self._server = self._ae.start_server(
+                self._address, block=False, evt_handlers=handlers, ssl_context=self._tls
+            )
         except OSError as taken:
             host, port = self._address
             raise Misconfigured(f"WARD_DICOM_PORT: cannot listen on {host}:{port} ({taken.strerror})") from taken
@@ -144,7 +150,8 @@ def _entity(title: str, idle_s: float) -> Any:
         entity.add_supported_context(context.abstract_syntax, syntaxes)
     entity.maximum_associations = ASSOCIATIONS
     entity.maximum_pdu_size = PDU_BYTES
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = idle_s
+    entity.dimse_timeout = entity.network_timeout = idle_s
+    entity.acse_timeout = min(idle_s, ASK_S)
     return entity
 
 

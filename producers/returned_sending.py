@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from ssl import SSLContext
 from typing import Any, Final, Protocol
 
 from contracts.errors import Misconfigured, Transient, WardError
@@ -39,10 +40,11 @@ class Target(Protocol):
         """
 
 
-def target(where: str, calling: str) -> Target:
-    """The target that ``WARD_RETURN_TO`` names. Raises Misconfigured for what is neither peer nor URL."""
+def target(where: str, calling: str, tls: SSLContext | None = None) -> Target:
+    """The target that ``WARD_RETURN_TO`` names; ``tls`` is for a peer. Raises Misconfigured for what is neither peer
+    nor URL."""
     if found := _PEER.fullmatch(where):
-        return Peer(found[1], found[2].strip("[]"), int(found[3]), calling)
+        return Peer(found[1], found[2].strip("[]"), int(found[3]), calling, tls)
     if re.fullmatch(r"https?://[^\s/]+(/\S*)?", where):
         return Service(where)
     raise Misconfigured("WARD_RETURN_TO: it is AET@host:port, or the http(s) URL of a STOW-RS service")
@@ -51,12 +53,13 @@ def target(where: str, calling: str) -> Target:
 class Peer:
     """A storage SCP. ``called`` is its AE title, ``calling`` ours."""
 
-    def __init__(self, called: str, host: str, port: int, calling: str) -> None:
+    def __init__(self, called: str, host: str, port: int, calling: str, tls: SSLContext | None = None) -> None:
         from pynetdicom import AE
 
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         self.name = f"{called}@{host}:{port}"
         self._called, self._address = called, (host, port)
+        self._tls = None if tls is None else (tls, host)
         self._entity = AE(ae_title=calling)
         self._entity.acse_timeout = self._entity.connection_timeout = CONNECT_S
         self._entity.dimse_timeout = self._entity.network_timeout = ANSWER_S
@@ -66,11 +69,12 @@ class Peer:
 
     def send(self, objects: Sequence[Any]) -> None:
         """As Target, in one association."""
-        link = self._entity.associate(*self._address, ae_title=self._called)
+        link = self._entity.associate(*self._address, ae_title=self._called, tls_args=self._tls)
         if not link.is_established:
             if link.is_rejected:
                 raise Transient(f"{self.name} rejects the association: does it know AE {self._entity.ae_title}?")
-            raise Transient(f"{self.name} does not answer")
+            by = " by TLS with a certificate that is trusted here" if self._tls else ""
+            raise Transient(f"{self.name} does not answer{by}")
         try:
             refused = list(self._refused(link, objects))
         finally:

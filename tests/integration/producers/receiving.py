@@ -7,7 +7,7 @@ import io
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,13 +23,13 @@ from infra.site import free_ports
 class Receiver:
     """``storescp`` on a port of its own, writing what it takes into ``folder``."""
 
-    def __init__(self, folder: Path, title: str) -> None:
-        self.folder, self.title = folder, title
+    def __init__(self, folder: Path, title: str, options: Sequence[str] = ()) -> None:
+        self.folder, self.title, self.options = folder, title, options
         self.port = free_ports(["dicom"])["dicom"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["storescp", "-aet", self.title, "-od", str(self.folder), "+xa", str(self.port)]
+        command = ["storescp", "-aet", self.title, "-od", str(self.folder), "+xa", *self.options, str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> None:
@@ -44,12 +44,12 @@ class Receiver:
 
 
 @contextmanager
-def receiver(folder: Path, title: str) -> Iterator[Receiver]:
+def receiver(folder: Path, title: str, options: Sequence[str] = ()) -> Iterator[Receiver]:
     """Not started yet; gone at the end."""
     if shutil.which("storescp") is None:
         pytest.skip("dcmtk is not here: `apt-get install dcmtk`")
     folder.mkdir()
-    one = Receiver(folder, title)
+    one = Receiver(folder, title, options)
     yield one
     one.stop()
 
