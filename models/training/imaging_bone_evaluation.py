@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,9 @@ from models.imaging.settings import ImageSettings
 from models.registry import Bundle, Interval
 from models.training import imaging_plots, leakage
 from models.training.evaluation import Evaluation, Table, defined
-from models.training.imaging_asking import UNKNOWN_SEX, Asked, settings_of
+from models.training.imaging_asking import UNKNOWN_SEX, Asked, networks, settings_of
 from models.training.imaging_bone import LABEL, NAME, months
-from models.training.imaging_data import Pictures, audited, load
+from models.training.imaging_data import Pictures, load, to_judge
 from models.training.imaging_maps import faithfulness
 from models.training.imaging_robustness import suite
 from models.training.intervals import interval, mean
@@ -48,22 +49,22 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
     every = load(folder, NAME, settings.size, LABEL)
     every.of(part)
     say(f"auditing {len(every):,} films")
-    every, audit = audited(every, part, [float(age) for age in months(every)])
-    judged = every.of(part)
-    asked = Asked.of(bundle)
+    found = to_judge(every, part, networks(bundle), [float(age) for age in months(every)])
+    judged, audit, asked = found.pictures, found.audit, Asked.of(bundle)
+    answers = asked.answers if found.network is None else partial(asked.apart, network=found.network)
     say(f"asking about {len(judged):,} films of {part}")
-    told = Told(asked.answers(judged.pixels, judged.sex), judged)
-    blind = Told(asked.answers(judged.pixels, np.full(len(judged), UNKNOWN_SEX, np.float32)), judged)
+    told = Told(answers(judged.pixels, sex=judged.sex), judged)
+    blind = Told(answers(judged.pixels, sex=np.full(len(judged), UNKNOWN_SEX, np.float32)), judged)
     metrics = defined({**_whole(told, settings), "mae_months_sex_untold": mean(np.abs(blind.off), told.groups)})
     if audit.shortcut:
         metrics[f"mae_months_{leakage.RIVAL}"] = audit.shortcut.figures["mae"]
     shaken, by_shock = suite(
         judged.pixels,
-        lambda images: _shaken(Told(asked.answers(images, judged.sex), judged)),
+        lambda images: _shaken(Told(answers(images, sex=judged.sex), judged)),
         SEED,
         lambda done, whole: progress("robustness", done, whole),
     )
-    faithful, maps = _faithful(asked, judged, told)
+    faithful, maps = _faithful(asked, judged)
     metrics |= {f"map_{way}": value for way, value in maps.items()}
     shown = {name: figures["mae_months"] for name, figures in by_shock.items()}
     return Evaluation(
@@ -74,7 +75,7 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         n=len(judged),
         metrics=metrics,
         tables=(_groups(told, settings), *audit.tables(), shaken, faithful),
-        notes=(*audit.remarks({"mae": metrics["mae_months"]}), *_notes(told, settings)),
+        notes=(*found.remarks, *audit.remarks({"mae": metrics["mae_months"]}), *_notes(told, settings)),
         plots={
             "agreement.png": imaging_plots.agreement(told.truth, told.value, told.kinds, "Bone age", "months"),
             "told.png": imaging_plots.scatter(told.truth, told.value, told.kinds, "Bone age", "months"),
@@ -109,10 +110,11 @@ def _shaken(told: Told) -> dict[str, Interval | None]:
     return {"mae_months": mean(np.abs(told.off), told.groups), "bias_months": mean(told.off, told.groups)}
 
 
-def _faithful(asked: Asked, judged: Pictures, told: Told) -> tuple[Table, dict[str, Interval]]:
+def _faithful(asked: Asked, judged: Pictures) -> tuple[Table, dict[str, Interval]]:
     """How much of the answer is left: 1 where it stays, 0 where it moved by a usual child's distance from the mean."""
     rows = np.sort(np.random.default_rng(SEED).permutation(len(judged))[:MAPPED])
-    some, whole = judged.where(rows), told.value[rows]
+    some = judged.where(rows)
+    whole = asked.answers(some.pixels, some.sex)
 
     def left(changed: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float64]:
         moved = np.abs(asked.answers(changed, some.sex) - whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,10 @@ from models.imaging.settings import ImageSettings
 from models.registry import Bundle, Interval
 from models.training import imaging_plots, plots
 from models.training.evaluation import Cell, Evaluation, Table, defined
-from models.training.imaging_asking import Asked, settings_of
+from models.training.imaging_asking import Asked, networks, settings_of
 from models.training.imaging_brain import LABELS, NAME, NONE, places, tumour
 from models.training.imaging_calibration import softmax
-from models.training.imaging_data import Pictures, audited, load
+from models.training.imaging_data import Pictures, load, to_judge
 from models.training.imaging_maps import faithfulness
 from models.training.imaging_robustness import suite
 from models.training.intervals import auroc, ece, interval, mean, ratio
@@ -66,15 +67,15 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
     every = load(folder, NAME, settings.size)
     every.of(part)
     say(f"auditing {len(every):,} images")
-    every, audit = audited(every, part, [str(label) for label in every.labels])
-    judged = every.of(part)
-    asked = Asked.of(bundle)
+    found = to_judge(every, part, networks(bundle), [str(label) for label in every.labels])
+    judged, audit, asked = found.pictures, found.audit, Asked.of(bundle)
+    answers = asked.answers if found.network is None else partial(asked.apart, network=found.network)
     say(f"asking about {len(judged):,} images of {part}")
-    told = Told(asked.answers(judged.pixels), judged, settings)
+    told = Told(answers(judged.pixels), judged, settings)
     metrics = audit.beside(defined({**_whole(told), **_by_label(told), **_served(told, settings)}))
     shaken, by_shock = suite(
         judged.pixels,
-        lambda images: _shaken(Told(asked.answers(images), judged, settings)),
+        lambda images: _shaken(Told(answers(images), judged, settings)),
         SEED,
         lambda done, whole: progress("robustness", done, whole),
     )
@@ -89,7 +90,7 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         n=len(judged),
         metrics=metrics,
         tables=(_headline(metrics), _labels(told, metrics), _confusion(told), *audit.tables(), shaken, faithful),
-        notes=(*audit.remarks(metrics), *_notes(told, settings)),
+        notes=(*found.remarks, *audit.remarks(metrics), *_notes(told, settings)),
         plots={**shown, "maps.png": _sheet(asked, judged, told)},
     )
 
@@ -161,8 +162,8 @@ def _faithful(
     rows = np.sort(np.random.default_rng(SEED).permutation(rows)[:MAPPED])
     if not len(rows):
         return Table(title="Heat maps: no tumour was found", columns=(), rows=()), {}
-    label, whole = told.said[rows], told.confidence[rows]
-    images = judged.pixels[rows]
+    label, images = told.said[rows], judged.pixels[rows]
+    whole = softmax(asked.answers(images), settings.temperature)[np.arange(len(rows)), label]
     maps = asked.maps(images)[np.arange(len(rows)), :, :, label]
 
     def left(changed: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float64]:

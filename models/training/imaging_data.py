@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +19,13 @@ from models.training import leakage, shards
 
 TABLE: Final = "labels.csv"
 VALIDATION: Final = 8
-"""One group of training images in so many is validation; the data themselves tell train and test only."""
+"""One group of training images in so many is validation; the data themselves tell train and test only. Which one, is
+told by a fold in 0 to VALIDATION - 1."""
 SEXES: Final = {"female": 0.0, "f": 0.0, "male": 1.0, "m": 1.0}
 UNKNOWN_SEX: Final = 0.5
 GROUPS: Final = ("cluster", "patient")
+Truth = Sequence[str] | Sequence[float]
+COLUMNS: Final = ("ids", "pixels", "labels", "parts", "groups", "sex")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ class Pictures:
 
     def where(self, chosen: NDArray[Any]) -> Pictures:
         """Those that are chosen, by a mask or by their places."""
-        columns = ("ids", "pixels", "labels", "parts", "groups", "sex")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
 
     def of(self, *parts: str) -> Pictures:
         """Those of these parts. Raises Misconfigured when there are none."""
@@ -91,14 +93,65 @@ def load(folder: Path, name: str, size: int, label: str = "label", parts: tuple[
     )
 
 
-def part_of(split: str, group: str) -> str:
-    """The split, but validation for some groups of train: which, is told by the group's name alone."""
+def part_of(split: str, group: str, fold: int = 0) -> str:
+    """The split, but validation for some groups of train: which, is told by the fold and the group's name alone."""
     if split != "train":
         return split
-    return "validation" if int(hashlib.sha256(group.encode()).hexdigest(), 16) % VALIDATION == 0 else "train"
+    return "validation" if int(hashlib.sha256(group.encode()).hexdigest(), 16) % VALIDATION == fold else "train"
 
 
-def audited(pictures: Pictures, judged: str, truth: Sequence[str] | Sequence[float]) -> tuple[Pictures, leakage.Audit]:
+def refolded(pictures: Pictures, fold: int) -> Pictures:
+    """The same images, but of those that may be learned from, those of another fold are validation."""
+    learned = np.isin(pictures.parts, ("train", "validation"))
+    told = [
+        part_of("train" if own else str(part), str(group), fold)
+        for own, part, group in zip(learned, pictures.parts, pictures.groups, strict=True)
+    ]
+    return replace(pictures, parts=np.asarray(told, np.str_))
+
+
+def joined(several: Sequence[Pictures]) -> Pictures:
+    """One behind the other."""
+    columns: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in several]) for name in COLUMNS}
+    return replace(several[0], **columns)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Images to judge on, and of each the one network that may be asked (None: all, as they are served)."""
+
+    pictures: Pictures
+    network: NDArray[np.intp] | None
+    audit: leakage.Audit
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of the figures."""
+        if self.network is None:
+            return ()
+        return (
+            f"Each image is judged by the one network of {self.network.max() + 1} that did not learn from it. The mean "
+            "of all, as it is served, is judged on test only. The audit is of the first network's images.",
+        )
+
+
+def crossed(pictures: Pictures, networks: int, truth: Truth) -> Iterator[tuple[Pictures, leakage.Audit]]:
+    """For each network what it learns from (train) and what is held out of that (validation), behind the gate."""
+    return (audited(refolded(pictures, fold), "validation", truth) for fold in range(networks))
+
+
+def to_judge(every: Pictures, part: str, networks: int, truth: Truth) -> Judged:
+    """The images of ``part``, behind the gate of leaks. Where several networks were made, network k learned from all of
+    train but fold k: of validation, each fold is judged by its own."""
+    if part != "validation" or networks == 1:
+        kept, audit = audited(every, part, truth)
+        return Judged(kept.of(part), None, audit)
+    folds = list(crossed(every, networks, truth))
+    held = [kept.of(part) for kept, _ in folds]
+    return Judged(joined(held), np.repeat(np.arange(networks), [len(one) for one in held]), folds[0][1])
+
+
+def audited(pictures: Pictures, judged: str, truth: Truth) -> tuple[Pictures, leakage.Audit]:
     """The gate of leaks, before any figure: the images that may be judged on, and what was found.
 
     The data keep test apart from train; validation is ours, so an image of it that is a training image once more is

@@ -18,6 +18,7 @@ from models.training.backbone import IR_VERSION, OPSET, Graph
 Weights = Mapping[str, NDArray[Any]]
 REDUCES: Final = 32
 """The last convolution has so many times fewer rows and columns than the image."""
+EACH: Final = "each"
 START: Final = -(2**31)
 """As ONNX says "to the very beginning" of an axis that is read backwards."""
 
@@ -27,6 +28,8 @@ def exported(
 ) -> bytes:
     """The graph of one network, or of several whose mean is told; each as ``imaging_network.read`` gives it, with the
     ``told.*`` of a measure in its unit. ``half`` keeps the kernels as float16.
+
+    Of several, the graph also gives what ``each`` says, (networks, n, outputs).
     """
     graph = Graph({}, half)
     images = graph.add("Concat", "images", _turned(graph, "images", 2), axis=0) if mirrored else "images"
@@ -38,7 +41,11 @@ def exported(
         prefix = f"net{at}." if len(networks) > 1 else ""
         last = graph.of(weights, prefix).last_convolution(seen)
         told.append(_told(graph, weights, prefix, _folded(graph, last, prefix) if mirrored else last, settings))
-    answer = _mean(graph, [each[0] for each in told])
+    answers = [each[0] for each in told]
+    if len(told) > 1:
+        nought = graph.constant("each_axis", np.asarray([0], np.int64))
+        graph.add("Concat", *(graph.add("Unsqueeze", one, nought) for one in answers), out=EACH, axis=0)
+    answer = _mean(graph, answers)
     if settings.kind == "classes":
         graph.add("Identity", answer, out="logits")
     else:
@@ -46,7 +53,7 @@ def exported(
     graph.add("Transpose", _mean(graph, [each[1] for each in told]), out="maps", perm=[0, 2, 3, 1])
     graph.add("Concat", *(each[2] for each in told), out="features", axis=1)
     outputs = networks[0]["told.kernel"].shape[1]
-    return _model(graph, settings, outputs, sum(len(weights["told.kernel"]) for weights in networks))
+    return _model(graph, settings, outputs, [len(weights["told.kernel"]) for weights in networks])
 
 
 def _turned(graph: Graph, x: str, axis: int) -> str:
@@ -100,7 +107,7 @@ def _mean(graph: Graph, each: Sequence[str]) -> str:
     return each[0] if len(each) == 1 else graph.add("Mean", *each)
 
 
-def _model(graph: Graph, settings: ImageSettings, outputs: int, width: int) -> bytes:
+def _model(graph: Graph, settings: ImageSettings, outputs: int, widths: Sequence[int]) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 
@@ -110,7 +117,8 @@ def _model(graph: Graph, settings: ImageSettings, outputs: int, width: int) -> b
     rows = -(-settings.size // REDUCES)
     inputs = [told("images", "n", settings.size, settings.size)] + ([told("sex", "n")] if settings.wants_sex else [])
     answer = told("logits", "n", outputs) if settings.kind == "classes" else told("value", "n")
-    given = [answer, told("maps", "n", rows, rows, outputs), told("features", "n", width)]
+    given = [answer, told("maps", "n", rows, rows, outputs), told("features", "n", sum(widths))]
+    given += [told(EACH, len(widths), "n", outputs)] if len(widths) > 1 else []
     made = helper.make_graph(graph.nodes, settings.body_part, inputs, given, graph.constants)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="wardstream"

@@ -87,6 +87,9 @@ def test_two_networks_that_know_the_sex_answer_with_one_voice(images: NDArray[np
     bias = np.mean([one["told.bias"] + signed * one["told.bias_by_sex"] for one in tensors], axis=0)
     assert np.allclose(asked.maps(images, sex).sum(axis=(1, 2, 3)) + bias, value, atol=1e-4)
     assert np.allclose(asked.answers(images), asked.answers(images, np.full(3, 0.5, np.float32)))
+    alone = [Asked(exported([one], MEASURE, half=False)).answers(images, sex) for one in tensors]
+    apart = asked.apart(images, np.asarray([1, 0, 1]), sex)
+    assert np.allclose(apart, [alone[1][0], alone[0][1], alone[1][2]], atol=1e-4)
 
 
 def test_maps_are_grad_cam_of_the_last_convolution_exactly(classes: Any, images: NDArray[np.float32]) -> None:

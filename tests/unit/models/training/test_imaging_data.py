@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,9 +17,15 @@ from contracts.errors import Misconfigured, Poison
 from models.bundle import Bundle
 from models.imaging.pixels import read
 from models.imaging.settings import MODEL_FILE, SETTINGS_FILE, ImageSettings
-from models.training import imaging_bone, imaging_bone_evaluation, imaging_brain, imaging_brain_evaluation
-from models.training.imaging_asking import settings_of
-from models.training.imaging_data import Pictures, audited, load, part_of
+from models.training import (
+    imaging_bone,
+    imaging_bone_evaluation,
+    imaging_brain,
+    imaging_brain_evaluation,
+    imaging_calibration,
+)
+from models.training.imaging_asking import Asked, settings_of
+from models.training.imaging_data import VALIDATION, Pictures, audited, joined, load, part_of, refolded
 from models.training.leakage import Leaky
 from tests.unit.models.training.small import random_weights
 
@@ -76,8 +84,8 @@ def hands(home: Path, n: int = 30) -> Path:
     )
 
 
-def weights(outputs: int, by_sex: bool = False) -> dict[str, NDArray[np.float32]]:
-    chance = np.random.default_rng(6)
+def weights(outputs: int, by_sex: bool = False, seed: int = 6) -> dict[str, NDArray[np.float32]]:
+    chance = np.random.default_rng(seed)
     told = {"kernel": chance.normal(0, 1, (1280, outputs)), "bias": np.full(outputs, 50.0 if by_sex else 0.0)}
     if by_sex:
         told |= {"by_sex": np.zeros((1280, outputs)), "bias_by_sex": np.full(outputs, 3.0)}
@@ -103,6 +111,48 @@ def test_validation_is_part_of_train_by_the_group_s_name_alone(tmp_path: Path) -
     assert {part_of("test", f"cluster {i}") for i in range(100)} == {"test"}
     found = load(brains(tmp_path / "brain_mri", 80), "brain_mri", SIDE)
     assert set(found.parts) == {"train", "validation", "test"}
+
+
+def test_each_fold_holds_another_part_of_train_out_and_all_folds_hold_each_image_out_once(tmp_path: Path) -> None:
+    every = load(brains(tmp_path / "brain_mri", 80), "brain_mri", SIDE)
+    assert np.array_equal(refolded(every, 0).parts, every.parts)
+    held = [set(refolded(every, fold).of("validation").ids) for fold in range(VALIDATION)]
+    assert set.union(*held) == set(every.of("train", "validation").ids)
+    assert sum(map(len, held)) == len(every.of("train", "validation"))
+    assert all(np.array_equal(refolded(every, fold).of("test").ids, every.of("test").ids) for fold in range(VALIDATION))
+
+
+def test_each_network_learns_from_all_but_its_fold_and_all_choices_are_made_on_what_it_did_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brains(tmp_path / "brain_mri", 80)
+    small = msgspec.structs.replace(imaging_brain.SETTINGS, size=SIDE)
+    for name, value in (("SIZE", SIDE), ("SETTINGS", small), ("NETWORKS", 2)):
+        monkeypatch.setattr(imaging_brain, name, value)
+    seen: list[tuple[set[str], int]] = []
+
+    def tune(learned: Pictures, seed: int, after: Any) -> dict[str, Any]:
+        seen.append((set(learned.ids), seed))
+        return weights(4, seed=seed)
+
+    monkeypatch.setattr(imaging_brain, "tune", tune)
+    files, fields = imaging_brain.train(tmp_path, 7, lambda line: None, lambda *_: None)
+    every = load(tmp_path, "brain_mri", SIDE)
+    folds = [refolded(every, fold) for fold in (0, 1)]
+    assert seen == [(set(own.of("train").ids), 7 + fold) for fold, own in enumerate(folds)]
+    held = [own.of("validation") for own in folds]
+    bundle = Bundle.of("brain_tumour", files, code="tests", seed=7, data=(), parameters=fields["parameters"])
+    whole, network = joined(held), np.repeat([0, 1], [len(one) for one in held])
+    logits = Asked.of(bundle).apart(whole.pixels, network)
+    told = settings_of(bundle)
+    assert told.temperature == imaging_calibration.temperature(logits, imaging_brain.places(whole.labels))
+    found = imaging_brain_evaluation.evaluate(tmp_path, bundle, "validation", lambda line: None, lambda *_: None)
+    assert found.n == len(whole)
+    right = logits.argmax(axis=1) == imaging_brain.places(whole.labels)
+    assert 0 < right.mean() < 1
+    said = imaging_brain_evaluation.said(imaging_calibration.softmax(logits, told.temperature), told)
+    assert found.metrics["accuracy"].value == pytest.approx((said == imaging_brain.places(whole.labels)).mean())
+    assert any("one network of 2 that did not learn from it" in note for note in found.notes)
 
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
