@@ -14,7 +14,7 @@ from contracts.errors import Misconfigured, Poison, Transient
 from contracts.records import ImageResult
 from contracts.settings import Settings
 from models.registry import CARD, NotThere, Registry
-from streams.feed import case_pdf
+from streams.feed import card_page, case_pdf
 from streams.feed.access import Identity
 from streams.feed.asking import Stream, known, new_client
 from streams.feed.gauges import Gauges
@@ -130,7 +130,7 @@ class ImageApi:
         return reply(receipt, 200 if receipt.outcome == "known" else 201)
 
     async def model_card(self, request: Request, _who: Identity | None) -> Response:
-        """The card of a version, in Markdown."""
+        """The card of a version: a page for who asks for HTML, as a browser does, else its Markdown."""
         name, version = request.path_params["name"], request.path_params["version"]
         try:
             card = (await asyncio.to_thread(self._registry.notes, name, version)).get(CARD)
@@ -138,7 +138,12 @@ class ImageApi:
             raise ApiError(404, "unknown_model", str(missing), "see ward model list") from missing
         if card is None:
             raise ApiError(404, "no_card", "this version has no card", "ward model card writes one")
-        return Response(card, media_type="text/plain; charset=utf-8")
+        if self._live.replay is None and "text/html" in request.headers.get("accept", ""):
+            answer: Response = card_page.shown(name, version, card)
+        else:
+            answer = Response(card, media_type="text/plain; charset=utf-8")
+        answer.headers["vary"] = "accept"
+        return answer
 
     # -- shared ------------------------------------------------------------------------------------------------------
 

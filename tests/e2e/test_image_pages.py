@@ -240,7 +240,11 @@ def test_axe_finds_nothing_to_complain_of_in_the_image_pages(
         box = control.bounding_box()
         assert box is not None
         assert box["height"] >= 44, control.inner_text()
+    page.goto(f"{url}/api/models/brain_tumour/{Registry().resolve('brain_tumour', 'champion')}/card")
+    expect(page.locator("h1")).to_contain_text("brain_tumour")
+    judged("model-card")
     page.set_viewport_size({"width": 820, "height": 1180})
+    judged("model-card-820")
     page.goto(f"{url}/images?state=all")
     expect(page.locator(".finding").first).to_be_visible(timeout=SLOW_MS)
     judged("images-820")

@@ -18,6 +18,7 @@ from contracts.errors import Misconfigured
 from contracts.replays import Decisions, ReplayProgress, Want
 from contracts.settings import Settings
 from contracts.topology import ALERTS
+from models.registry import Registry
 from models.ward.policy import parse_policy
 from streams.feed.live import now_ms
 from streams.feed.replay_live import topics_of
@@ -117,6 +118,15 @@ async def test_the_page_is_marked_before_anyone_signs_in_and_its_unmarked_files_
         page = (await anyone.get("/")).text
         assert not any(mark in page for mark in ("REPLAY", "data-replay", "replay.css", "replay-mark"))
         assert (await anyone.get("/static/js/sound.js")).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_a_card_comes_as_text_for_its_page_would_have_no_mark(tmp_path: Path) -> None:
+    card = f"/api/models/brain_tumour/{Registry().resolve('brain_tumour', 'champion')}/card"
+    async with shown(tmp_path) as feed, feed.client() as viewer:
+        answer = await viewer.get(card, headers={"accept": "text/html"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
 
 
 @pytest.mark.asyncio
