@@ -1,4 +1,4 @@
-"""Is this an image that a model may read? Too small, without contrast, inverted, unlike all known, another body part.
+"""Is this an image that a model may read? Too small, without contrast, inverted, blurred, noisy, of something else.
 
 What is seen is told by a linear probe on the backbone's features; how odd it is, by its distance to the images that the
 probe was made from. Nothing here looks at a header: a hand that calls itself a knee is a hand.
@@ -10,7 +10,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,7 +31,16 @@ SETTINGS_FILE: Final = "scope.json"
 ARRAYS_FILE: Final = "scope.npz"
 OTHER: Final = "other"
 """The probe's word for what is no upright image of a body part that it knows."""
-REASONS: Final = ("too_small", "blank", "low_contrast", "inverted", "out_of_scope", "wrong_body_part")
+REASONS: Final = (
+    "too_small",
+    "blank",
+    "low_contrast",
+    "inverted",
+    "out_of_scope",
+    "wrong_body_part",
+    "blurred",
+    "noisy",
+)
 ARRAYS: Final = ("centre", "axes", "spread", "bank", "weights", "bias")
 DIGITS: Final = 4
 
@@ -43,7 +52,8 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     An image is blank below ``least_range`` (1st to 99th percentile, of [0, 1]), of low contrast below ``low_range``;
     too small below ``least_side`` pixels. ``oddest`` is the distance to the ``neighbours``-th nearest known image that
     is still no reason to refuse, ``other_from`` the probability of ``other`` that is one. Inverted is what is brighter
-    at its edge than in its middle by more than ``bright_edge`` of its body part allows, in units of its range.
+    at its edge than in its middle by more than ``bright_edge`` of its body part allows; blurred is what has less grain
+    than the first of its ``grain``, noisy what has more than the second. All three are in units of its range.
     """
 
     seen: tuple[str, ...]
@@ -55,6 +65,7 @@ class ScopeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     oddest: float
     other_from: float
     bright_edge: dict[str, float] = {}
+    grain: dict[str, tuple[float, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,14 @@ class Scope:
     odd: float | None = None
     refusal: str | None = None
     detail: str | None = None
+
+
+class Looks(NamedTuple):
+    """What an image looks like beside its features: by how much its edge is brighter than its middle, and its grain, in
+    units of its range (1st to 99th percentile)."""
+
+    edge: float
+    grain: float
 
 
 class Gate:
@@ -97,14 +116,14 @@ class Gate:
         if (early := self.unfit(rows, cols, float(low), float(high))) is not None:
             return early
         shard = resized(pixels, SIZE)
-        return self.scopes(self._network.features(shard[None]), wanted, [edge_over_middle(shard)])[0]
+        return self.scopes(self._network.features(shard[None]), wanted, [looks(shard)])[0]
 
     def refused(self, seen: Examined, body_part: str, settings: ImageSettings) -> tuple[str, str] | None:
         """The same of an image that a guarded child decoded, as (reason, sentence); None when it may be read."""
         found = self.unfit(seen.rows, seen.cols, seen.p01, seen.p99)
         if found is None:
             shard = np.frombuffer(seen.shards[SIZE], "<f4").reshape(SIZE, SIZE)
-            found = self.scopes(self._network.features(shard[None]), body_part, [edge_over_middle(shard)])[0]
+            found = self.scopes(self._network.features(shard[None]), body_part, [looks(shard)])[0]
         return None if found.refusal is None else (found.refusal, found.detail or "")
 
     def unfit(self, rows: int, cols: int, low: float, high: float) -> Scope | None:
@@ -121,14 +140,13 @@ class Gate:
         return None
 
     def scopes(
-        self, features: NDArray[np.float32], wanted: str | None = None, edges: Sequence[float] | None = None
+        self, features: NDArray[np.float32], wanted: str | None = None, seen: Sequence[Looks] | None = None
     ) -> list[Scope]:
-        """The same of features (n, 1280) that are at hand, with ``edge_over_middle`` of each image where that is."""
+        """The same of features (n, 1280) that are at hand, with ``looks`` of each image where those are."""
         probabilities, odd = self.measured(features)
-        over = [-np.inf] * len(features) if edges is None else edges
+        seen = [Looks(-np.inf, np.nan)] * len(features) if seen is None else seen
         return [
-            self._scope(each, float(far), wanted, float(edge))
-            for each, far, edge in zip(probabilities, odd, over, strict=True)
+            self._scope(each, float(far), wanted, its) for each, far, its in zip(probabilities, odd, seen, strict=True)
         ]
 
     def measured(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -140,14 +158,16 @@ class Gate:
         place = placed(features, arrays["centre"], arrays["axes"], arrays["spread"])
         return shares, distances(place, arrays["bank"], self.settings.neighbours) / self.settings.oddest
 
-    def _scope(self, shares: NDArray[np.float64], odd: float, wanted: str | None, edge: float) -> Scope:
+    def _scope(self, shares: NDArray[np.float64], odd: float, wanted: str | None, seen: Looks) -> Scope:
         known = [at for at, word in enumerate(self.settings.seen) if word != OTHER]
         best = max(known, key=lambda at: shares[at])
         word, share = self.settings.seen[best], round(float(shares[best]), DIGITS)
         other = 1.0 - float(shares[known].sum())
         told = Scope(word, share, round(odd, DIGITS))
-        if edge > self.settings.bright_edge.get(word, np.inf):
-            said = f"its edge is brighter than its middle by {edge:.2f} of its range: its grey levels look inverted"
+        if seen.edge > self.settings.bright_edge.get(word, np.inf):
+            said = (
+                f"its edge is brighter than its middle by {seen.edge:.2f} of its range: its grey levels look inverted"
+            )
             return replace(told, body_part=None, probability=None, refusal="inverted", detail=said)
         if odd > 1.0 or other >= self.settings.other_from:
             names = [self.settings.seen[at] for at in known]
@@ -157,6 +177,13 @@ class Gate:
         if wanted is not None and word != wanted:
             said = f"it shows a {word} ({share:.2f}); the model reads a {wanted}"
             return replace(told, refusal="wrong_body_part", detail=said)
+        least, most = self.settings.grain.get(word, (-np.inf, np.inf))
+        if seen.grain < least:
+            said = f"it is blurred, or enlarged: its grain is {seen.grain:.5f} of its range, {least:g} is the least"
+            return replace(told, refusal="blurred", detail=said)
+        if seen.grain > most:
+            said = f"it is noisy: its grain is {seen.grain:.4f} of its range, {most:g} is the most"
+            return replace(told, refusal="noisy", detail=said)
         return told
 
 
@@ -182,16 +209,30 @@ class Gates(Champions):
         return found
 
 
+def looks(shard: Grey) -> Looks:
+    """What an image of (SIZE, SIZE) looks like, whatever it shows."""
+    low, high = np.percentile(shard, (1, 99))
+    unit = max(float(high - low), 1e-6)
+    return Looks(edge_over_middle(shard) / unit, grain(shard) / unit)
+
+
 def edge_over_middle(pixels: Grey) -> float:
-    """By how much the median of the edge (a sixteenth on each side) is above that of the middle quarter, in units of
-    the 1st to 99th percentile. What surrounds a body is dark on MRI slices and X-rays."""
+    """By how much the median of the edge (a sixteenth on each side) is above that of the middle quarter. What surrounds
+    a body is dark on MRI slices and X-rays."""
     rows, cols = pixels.shape
     down, across = max(1, rows // 16), max(1, cols // 16)
     inner = np.zeros(pixels.shape, bool)
     inner[down:-down, across:-across] = True
-    low, high = np.percentile(pixels, (1, 99))
     middle = pixels[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4]
-    return float((np.median(pixels[~inner]) - np.median(middle)) / max(high - low, 1e-6))
+    return float(np.median(pixels[~inner]) - np.median(middle))
+
+
+def grain(pixels: Grey) -> float:
+    """The standard deviation of noise, from the mean second difference along both axes, which edges and slopes hardly
+    touch (Immerkær, Fast noise variance estimation, Computer Vision and Image Understanding 64, 1996)."""
+    along = pixels[:, :-2] - 2 * pixels[:, 1:-1] + pixels[:, 2:]
+    both = along[:-2] - 2 * along[1:-1] + along[2:]
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(both).mean())
 
 
 def placed(

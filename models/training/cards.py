@@ -11,10 +11,11 @@ from models.training.evaluation import Cell, Evaluation, Table, rival_in
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "What it finds": ("auroc", "auprc", "macro", "accuracy", "precision", "specificity"),
-    "Error, and skill against persistence (1 - MAE / MAE of persistence)": ("skill", "mae", "rmse", "pinball", "crps"),
+    "Error": ("skill", "mae", "rmse", "pinball", "crps"),
     "Alarms": ("recall", "ppv", "lead", "alarms", "false", "nab", "events", "f1"),
     "Calibration": ("coverage", "brier", "ece", "slope", "width", "observed"),
 }
+SKILL: Final = ", and skill against persistence (1 - MAE / MAE of persistence)"
 OTHER: Final = "Further figures"
 ACRONYMS: Final[Mapping[str, str]] = {
     word: word.upper()
@@ -23,8 +24,9 @@ ACRONYMS: Final[Mapping[str, str]] = {
 WARNING: Final = (
     "Research software, not a medical device. It has been tested on no ward, and nothing it says may decide about care."
 )
-
-
+_FIGURE: Final = re.compile(r"-?[\d.,]+(?![0-9A-Za-z])")
+"""What a cell of figures begins with; a hash may begin with digits."""
+_NONE: Final = (None, "", "–")
 CHANCE: Final = (
     "Intervals are 95 %, by bootstrap over patients: they tell of chance in the draw of patients, "
     "not of another hospital, monitor or time."
@@ -67,7 +69,7 @@ def figures(metrics: Mapping[str, Interval]) -> list[Table]:
         rivals = list(dict.fromkeys(rival for found in mine.values() for rival in found if rival))
         tables.append(
             Table(
-                title=title,
+                title=title + (SKILL if any(base.startswith("skill") for base in mine) else ""),
                 columns=("figure", "value", "95 % interval", *(words(rival) for rival in rivals), "cases"),
                 rows=tuple(_row(base, found, rivals) for base, found in mine.items()),
             )
@@ -136,12 +138,13 @@ def markdown(table: Table) -> str:
 
 
 def numeric(table: Table) -> list[bool]:
-    """Of each column, whether it holds numbers, which are read from the right."""
-    return [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    """Of each column, whether it holds numbers and nothing else, which are read from the right."""
+    columns = ([row[i] for row in table.rows if row[i] not in _NONE] for i in range(len(table.columns)))
+    return [bool(cells) and all(map(_is_number, cells)) for cells in columns]
 
 
 def _is_number(cell: Cell) -> bool:
-    return isinstance(cell, int | float) or (isinstance(cell, str) and cell.lstrip("-")[:1].isdigit())
+    return isinstance(cell, int | float) or (isinstance(cell, str) and _FIGURE.match(cell) is not None)
 
 
 def _data(manifest: Manifest) -> str:

@@ -65,7 +65,7 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
         lambda done, whole: progress("robustness", done, whole),
     )
     faithful, maps = _faithful(asked, judged)
-    metrics |= {f"map_{way}": value for way, value in maps.items()}
+    metrics |= {f"heat_{way}": value for way, value in maps.items()}
     shown = {name: figures["mae_months"] for name, figures in by_shock.items()}
     return Evaluation(
         model=bundle.name,

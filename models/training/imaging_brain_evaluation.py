@@ -171,7 +171,7 @@ def _faithful(
         return np.asarray(probabilities[np.arange(len(at)), label[at]] / whole[at])
 
     table, found = faithfulness(images, maps, left, judged.groups[rows], SEED)
-    return table, {f"map_{way}": value for way, value in found.items()}
+    return table, {f"heat_{way}": value for way, value in found.items()}
 
 
 def _headline(metrics: Mapping[str, Interval]) -> Table:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import Misconfigured
 from models.imaging.backbone import SIZE, WIDTH, Backbone, shipped
-from models.imaging.gate import ARRAYS_FILE, OTHER, SETTINGS_FILE, ScopeSettings, distances, edge_over_middle, placed
+from models.imaging.gate import ARRAYS_FILE, OTHER, SETTINGS_FILE, Looks, ScopeSettings, distances, looks, placed
 from models.imaging.pixels import Grey, read, resized
 from models.registry import Dataset, Registry
 from models.training.recipes import Progress, Say
@@ -31,6 +31,10 @@ TOO_ODD, TOO_OTHER = 0.007, 0.003
 """Shares of validation images that are refused as odd, and as other: 1 % in all."""
 TOO_BRIGHT: Final = 0.003
 """Share of a body part's images that are refused as inverted; some films of the sets are stored so."""
+TOO_SMOOTH, TOO_GRAINY = 0.003, 0.003
+"""Shares of a body part's images with so little grain, and so much, that a ``ROOM``-th of it, and ``ROOM`` times it, is
+the bound: an image of another device is not refused for a little less or more."""
+ROOM: Final = 1.25
 SPOILT: Final = 40
 """So many images a set are shown to the probe spoilt besides."""
 LEAST_SIDE: Final = 96
@@ -111,16 +115,23 @@ def features(network: Backbone, pictures: Iterator[Grey], total: int, progress: 
     return np.concatenate(made) if made else np.zeros((0, WIDTH), np.float32)
 
 
+def first(chosen: Sequence[Image], most: int) -> list[Image]:
+    """The first images of each set."""
+    sets: dict[str, list[Image]] = {}
+    for image in chosen:
+        sets.setdefault(image.source.dataset, []).append(image)
+    return [image for each in sets.values() for image in each[:most]]
+
+
 def spoilt(chosen: Sequence[Image], most: int) -> list[tuple[Image, str]]:
     """The first images of each set with every way to spoil them. A brain upside down is left out: slices are stored
     either way up."""
-    seen: dict[str, int] = {}
-    found = []
-    for image in chosen:
-        seen[image.source.dataset] = seen.get(image.source.dataset, 0) + 1
-        if seen[image.source.dataset] <= most:
-            found += [(image, how) for how in SPOILS if not (how == "upside_down" and image.source.part == "brain")]
-    return found
+    return [
+        (image, how)
+        for image in first(chosen, most)
+        for how in SPOILS
+        if not (how == "upside_down" and image.source.part == "brain")
+    ]
 
 
 def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -131,13 +142,13 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     spoils = spoilt([image for image in chosen if image.split == "train"], SPOILT)
     say(f"features of {len(chosen):,} images, and of {len(spoils)} spoilt ones")
     ranges: list[float] = []
-    edges: list[float] = []
+    seen: list[Looks] = []
 
     def pictures() -> Iterator[Grey]:
         for image in chosen:
             pixels = image.pixels()
             ranges.append(float(np.subtract(*np.percentile(pixels, (99, 1)))))
-            edges.append(edge_over_middle(resized(pixels, SIZE)))
+            seen.append(looks(resized(pixels, SIZE)))
             yield pixels
         for image, how in spoils:
             yield SPOILS[how](image.pixels())
@@ -153,7 +164,8 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         least_range=LEAST_RANGE,
         low_range=round(min(ranges) / 2, 3),
         neighbours=NEIGHBOURS,
-        bright_edge=_bright(np.asarray(edges), words[: len(chosen)]),
+        bright_edge=_bright(np.asarray([one.edge for one in seen]), words[: len(chosen)]),
+        grain=_grain(np.asarray([one.grain for one in seen]), words[: len(chosen)]),
         **limits,
     )
     raw = io.BytesIO()
@@ -198,6 +210,14 @@ def _bright(edges: NDArray[np.float64], words: NDArray[Any]) -> dict[str, float]
     return {part: round(max(0.0, float(most)), 3) for part, most in each.items()}
 
 
+def _grain(grains: NDArray[np.float64], words: NDArray[Any]) -> dict[str, tuple[float, float]]:
+    """By body part the least and the most grain: below is a blurred image, above a noisy one."""
+    found = {part: np.quantile(grains[words == part], (TOO_SMOOTH, 1 - TOO_GRAINY)) for part in PARTS}
+    return {
+        part: (round(float(least) / ROOM, 5), round(float(most) * ROOM, 5)) for part, (least, most) in found.items()
+    }
+
+
 def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSettings) -> dict[str, Any]:
     data = [
         Dataset(
@@ -214,8 +234,8 @@ def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSet
         "data": data,
         "parameters": msgspec.to_builtins(settings) | {"axes": AXES, "strength": STRENGTH, "spoilt": SPOILT},
         "purpose": (
-            "Stands before every image model: refuses what is too small, blank, without contrast, like nothing that it "
-            "knows, or of another body part than the model reads. It names no finding."
+            "Stands before every image model: refuses what is too small, blank, without contrast, inverted, blurred, "
+            "noisy, like nothing that it knows, or of another body part than the model reads. It names no finding."
         ),
         "limits": (
             "Knows brain MRI slices, frontal knee radiographs and left hands of children, each from one or two "
@@ -223,6 +243,8 @@ def _fields(folder: Path, chosen: Sequence[Image], seed: int, settings: ScopeSet
             "100 of the same kind is.",
             "Inverted is what is brighter at its edge than in its middle; a cropped image without background around "
             "the body may be taken for one. A turned image is let in in many cases, see the tables.",
+            "Blurred and noisy are told by the images of the sets, which are alike: an image of another device may be "
+            "refused for its grain where a reader sees nothing wrong.",
             "It looks at pixels only; whose image it is, and which side, it cannot tell.",
             "Hands are from the RSNA challenge, whose terms are non-commercial.",
         ),

@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from contracts.errors import Poison
 from models.imaging.backbone import NAME as BACKBONE
 from models.imaging.backbone import SIZE, Backbone
-from models.imaging.gate import Gate, Scope, edge_over_middle
+from models.imaging.gate import Gate, Looks, Scope, looks
 from models.imaging.pixels import Grey, read, resized
 from models.registry import Bundle, Registry
+from models.training import imaging_bone, imaging_brain, knee_joint
 from models.training.evaluation import Evaluation, Interval, Table, defined
+from models.training.imaging_robustness import shocked
 from models.training.intervals import mean
 from models.training.recipes import Progress, Say
-from models.training.scope import PARTS, SEED, SPOILS, Image, features, images, spoilt
+from models.training.scope import PARTS, SEED, SPOILS, Image, features, first, images, spoilt
 
 SPOILT: Final = 25
+WORSE: Final = {"blurred": "half the size and back", "noisy": "noise of 0.05"}
+"""By changes of the robustness tables of the models, at the size that a body part's model reads."""
+SIDES: Final = {"brain": imaging_brain.SIZE, "knee": knee_joint.SIZE, "hand": imaging_bone.SIZE}
 MADE: Final = 25
 """Of each kind of made-up picture."""
 
@@ -30,30 +35,30 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
     ones, on DICOM files of other kinds (``dicom`` in the folder, if there) and on made-up pictures."""
     part = split or "test"
     chosen = images(folder, (part,))
-    spoils = spoilt(chosen, SPOILT)
+    spoils = [*spoilt(chosen, SPOILT), *((image, how) for image in first(chosen, SPOILT) for how in WORSE)]
     strange = [*_dicom(folder), *_made()]
     backbone = Registry().load(BACKBONE, str(bundle.manifest.parameters["backbone"]))
     gate, network = Gate(bundle, backbone, threads=2), Backbone(backbone, threads=2)
     say(f"{len(chosen):,} images, {len(spoils)} spoilt ones, {len(strange)} of other kinds")
 
-    edges: list[float] = []
+    seen: list[Looks] = []
 
     def looked(picture: Grey) -> Grey:
-        edges.append(edge_over_middle(resized(np.ascontiguousarray(picture, np.float32), SIZE)))
+        seen.append(looks(resized(np.ascontiguousarray(picture, np.float32), SIZE)))
         return picture
 
     def pictures() -> Iterator[Grey]:
         for image in chosen:
             yield looked(image.pixels())
         for image, how in spoils:
-            yield looked(SPOILS[how](image.pixels()))
+            yield looked(SPOILS[how](image.pixels()) if how in SPOILS else _worse(image, how))
         yield from (looked(picture) for _, picture in strange)
 
     vectors = features(network, pictures(), len(chosen) + len(spoils) + len(strange), progress)
     ours = vectors[: len(chosen)]
-    metrics, rows = _known(gate, chosen, ours, np.asarray(edges[: len(chosen)]))
+    metrics, rows = _known(gate, chosen, ours, seen[: len(chosen)])
     kinds = [f"{how} {image.source.part}" for image, how in spoils] + [kind for kind, _ in strange]
-    rest = gate.scopes(vectors[len(chosen) :], edges=edges[len(chosen) :])
+    rest = gate.scopes(vectors[len(chosen) :], seen=seen[len(chosen) :])
     refused = np.asarray([one.refusal is not None for one in rest])
     for at, picture in enumerate(picture for _, picture in strange):
         refused[len(spoils) + at] |= _unfit(gate, picture) is not None
@@ -79,12 +84,12 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
 
 
 def _known(
-    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32], edges: NDArray[np.float64]
+    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32], seen: Sequence[Looks]
 ) -> tuple[dict[str, Interval], list[tuple[str, int, str, int]]]:
     """Let in, by set; and the wrong body parts that are caught."""
     groups = np.asarray([image.group for image in chosen])
     parts = [image.source.part for image in chosen]
-    free = gate.scopes(vectors, edges=list(edges))
+    free = gate.scopes(vectors, seen=seen)
     right = np.asarray([_passes(one, part) for one, part in zip(free, parts, strict=True)])
     metrics: dict[str, Interval | None] = {"accuracy_let_in": mean(right, groups)}
     rows = []
@@ -100,7 +105,8 @@ def _known(
     caught, whose = [], []
     for wanted in PARTS:
         others = np.asarray([part != wanted for part in parts])
-        caught += [one.refusal is not None for one in gate.scopes(vectors[others], wanted, list(edges[others]))]
+        theirs = [one for one, other in zip(seen, others, strict=True) if other]
+        caught += [one.refusal is not None for one in gate.scopes(vectors[others], wanted, theirs)]
         whose += groups[others].tolist()
     metrics["recall_wrong_body_part"] = mean(np.asarray(caught), whose)
     return defined(metrics), rows
@@ -115,6 +121,12 @@ def _strange(kinds: Sequence[str], refused: NDArray[np.bool_]) -> tuple[dict[str
         share = metrics[f"recall_{kind.replace(' ', '_')}"] = mean(refused[mine], [str(at) for at in range(mine.sum())])
         rows.append((kind, int(mine.sum()), _said(share)))
     return defined(metrics), tuple(rows)
+
+
+def _worse(image: Image, how: str) -> Grey:
+    """As a model would see it, and worse."""
+    shard = resized(image.pixels(), SIDES[image.source.part])
+    return np.asarray(shocked(WORSE[how], shard[None], SEED)[0])
 
 
 def _passes(one: Scope, part: str) -> bool:

@@ -76,6 +76,8 @@ export default {
   "reason.inverted": "The grey levels of the image look inverted",
   "reason.out_of_scope": "The image is not of the kind that the model was made for",
   "reason.wrong_body_part": "The image shows another body part than the model was made for",
+  "reason.blurred": "The image is blurred, or enlarged from a smaller one",
+  "reason.noisy": "The image is noisier than those that the model was made for",
   "reason.unsure": "The model is not sure enough to name anything",
   "reason.abstains": "The model never names a label, because it was not better than chance",
   "reason.model_unavailable": "The model is not installed, or cannot be used",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,11 +19,12 @@ from infra.site import CHECKOUT
 from models.bundle import Bundle
 from models.champions import Missing
 from models.imaging.backbone import SIZE, shipped
-from models.imaging.gate import ARRAYS_FILE, NAME, SETTINGS_FILE, Gate, Gates, edge_over_middle
+from models.imaging.gate import ARRAYS_FILE, NAME, SETTINGS_FILE, Gate, Gates, Looks, grain, looks
 from models.imaging.guarded import examined
-from models.imaging.pixels import Grey, read
+from models.imaging.pixels import Grey, read, resized
 from models.imaging.settings import ImageSettings
 from models.registry import Registry
+from models.training.imaging_robustness import shocked
 
 SAMPLES = CHECKOUT / "producers" / "samples" / "images"
 SETTINGS = ImageSettings(kind="classes", size=224, body_part="brain")
@@ -99,9 +101,53 @@ def test_a_real_image_with_its_grey_levels_inverted_is_refused_as_such(gate: Gat
 def test_how_much_brighter_an_edge_is_turns_its_sign_with_the_grey_levels(low: float, by: float, side: int) -> None:
     pixels = np.full((side, side + 3), low, np.float32)
     pixels[side // 8 : -(side // 8), side // 8 : -(side // 8)] += by
-    over = edge_over_middle(pixels)
+    over = looks(pixels).edge
     assert over == pytest.approx(-1.0, abs=1e-3)
-    assert edge_over_middle(1 - pixels) == pytest.approx(-over, abs=1e-3)
+    assert looks(1 - pixels).edge == pytest.approx(-over, abs=1e-3)
+
+
+@given(st.floats(0.005, 0.2), st.floats(-2, 2), st.floats(-2, 2), st.integers(0, 2**32 - 1))
+def test_grain_is_the_deviation_of_the_noise_and_blind_to_slopes(
+    of: float, down: float, along: float, seed: int
+) -> None:
+    slope = np.add.outer(np.linspace(0, down, 224), np.linspace(0, along, 224))
+    noise = np.random.default_rng(seed).normal(0, of, slope.shape)
+    assert grain((slope + noise).astype(np.float32)) == pytest.approx(of, rel=0.05)
+    assert grain(slope.astype(np.float32)) < 1e-4
+
+
+def test_grain_is_told_in_units_of_the_range() -> None:
+    pixels = noise()
+    assert looks(np.float32(0.2) + pixels / np.float32(4)).grain == pytest.approx(looks(pixels).grain, rel=1e-3)
+
+
+@pytest.mark.parametrize("part", ["brain", "knee"])
+def test_a_real_image_without_its_detail_or_with_much_noise_is_refused_as_such(gate: Gate, part: str) -> None:
+    """How much noise a body part's images have of themselves, and so how little more is noticed, tells the card."""
+    shards = [resized(read(path.read_bytes()).pixels, 320) for path, its in samples() if its == part]
+    change: dict[str, Callable[[Grey], Grey]] = {
+        "blurred": lambda shard: shocked("half the size and back", shard[None], 1)[0],
+        "noisy": lambda shard: shard + np.random.default_rng(1).normal(0, 0.3, shard.shape).astype(np.float32),
+    }
+    for how, changed in change.items():
+        found = [
+            gate.scopes(gate._network.features(resized(one, SIZE)[None]), part, [looks(resized(changed(one), SIZE))])[0]
+            for one in shards
+        ]
+        assert sum(one.refusal == how for one in found) >= len(found) - 1, (how, found)
+        assert all("grain" in (one.detail or "") for one in found if one.refusal == how)
+
+
+def test_where_a_version_tells_of_no_grain_any_is_let_in(bundle: Bundle) -> None:
+    settings = msgspec.json.decode(bundle.read(SETTINGS_FILE)) | {"grain": {}}
+    files = {ARRAYS_FILE: bundle.read(ARRAYS_FILE), SETTINGS_FILE: msgspec.json.encode(settings)}
+    old = Gate(Bundle.of(NAME, files, code="x", seed=0, data=[]), shipped(Registry()))
+    path, part = samples()[0]
+    shard = resized(read(path.read_bytes()).pixels, SIZE)
+    vectors = old._network.features(shard[None])
+    assert old.scopes(vectors, part, [Looks(-1.0, 0.0)])[0].refusal is None
+    assert old.scopes(vectors, part, [Looks(-1.0, 9.0)])[0].refusal is None
+    assert old.scopes(vectors, part)[0].refusal is None
 
 
 def test_an_image_decoded_in_a_child_is_judged_alike(gate: Gate) -> None:
