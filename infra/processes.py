@@ -14,6 +14,7 @@ from contracts.errors import Misconfigured
 from infra.launch import grafana, hdfs, influx, kafka, spark
 from infra.launch.probes import http_answers, page_has, points_flow
 from infra.site import Site
+from infra.supervisor import LEFTOVERS
 
 Health = Callable[[Site], str | None]
 Profile = Literal["core", "demo"]
@@ -51,9 +52,9 @@ class Process:
     """One program. ``once`` runs to its end; every other one is started again whenever it ends.
 
     ``health`` answers None when well, else what is wrong. ``ready_s`` is how long a first start may take on a busy
-    machine. ``heap_mb`` bounds a Java heap. ``nice`` above 0 gives way to the rest. ``container`` is None where the
-    official image does it itself. ``absent`` tells why it cannot run here and the fix, else None; whoever asks for an
-    absent one by name is told.
+    machine. ``heap_mb`` bounds a Java heap. ``nice`` above 0 gives way to the rest (``supervisor.give_way``).
+    ``container`` is None where the official image does it itself. ``absent`` tells why it cannot run here and the fix,
+    else None; whoever asks for an absent one by name is told.
     """
 
     name: str
@@ -80,8 +81,8 @@ class Process:
         return bool(self.fetches) and (self.container is None or self.container.image is not None)
 
 
-BEHIND_VITALS: Final = 10
-"""A slow image delays no vital; the archive gives way to both."""
+BEHIND_VITALS: Final = LEFTOVERS
+"""A slow image delays no vital; nor does the archive, which gives way to both where niceness is all that there is."""
 STORES: Final = 5
 """Images and the archive wait for HDFS, and no vital does."""
 OWN: Final = Container(None)

@@ -28,6 +28,8 @@ STEADY_S: Final = 10.0
 """A process that ran this long before it ended is started again at once."""
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 15.0
+LEFTOVERS: Final = 10
+"""From this niceness on a process has no share of a busy core at all."""
 MARK: Final = "WARDSTREAM_STATE"
 """Environment variable that every process of a topology carries: its state folder."""
 
@@ -177,10 +179,12 @@ class Supervisor:
 
 def give_way(process: psutil.Process, niceness: int) -> None:
     """It gets the lesser share of a busy core, and where the system knows of batch work it does not push a process
-    that runs off its core by waking up. What it starts inherits both."""
+    that runs off its core by waking up. From ``LEFTOVERS`` on it has only what nobody else wants, and is off a core the
+    moment that somebody does. What it starts inherits all of it."""
     process.nice(max(process.nice(), niceness))
-    if hasattr(os, "SCHED_BATCH"):
-        os.sched_setscheduler(process.pid, os.SCHED_BATCH, os.sched_param(0))
+    if hasattr(os, "SCHED_IDLE"):
+        policy = os.SCHED_IDLE if niceness >= LEFTOVERS else os.SCHED_BATCH
+        os.sched_setscheduler(process.pid, policy, os.sched_param(0))
 
 
 def main() -> None:

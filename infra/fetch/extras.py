@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from contracts.errors import Misconfigured, Transient
+from infra.fetch.polite import politely
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 LAKE: Final = "lake"
 IMAGES: Final = "images"
 CANNOT: Final = 2
 """What infra/environment.py exits with when trying again is no use."""
-POLITELY: Final = [nice, "-n", "10"] if (nice := shutil.which("nice")) else []
-"""A wall may be running meanwhile."""
 
 
 def is_here(extra: str) -> bool:
@@ -54,7 +52,7 @@ def install(cache: Path, tick: Callable[[str], None], extra: str) -> None:
             "./ward, which does it"
         )
     maker = str(CHECKOUT / "infra" / "environment.py")
-    command = [*POLITELY, sys.executable, "-I", maker, str(CHECKOUT), str(cache), sys.prefix, extra]
+    command = politely([sys.executable, "-I", maker, str(CHECKOUT), str(cache), sys.prefix, extra])
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         kind = Misconfigured if done.returncode == CANNOT else Transient

@@ -11,6 +11,7 @@ from typing import Final
 
 from contracts.errors import Transient
 from infra.fetch.jars import Tick, sha256_of
+from infra.fetch.polite import politely
 from infra.fetch.wheels import unpack
 
 VERSION: Final = "1.8.10"
@@ -51,7 +52,7 @@ def build(cache: Path, tick: Tick) -> None:
             "GOTOOLCHAIN": "local",
             "CGO_ENABLED": "0",
         }
-        command = [go, "install", "-trimpath", "-ldflags", f"-s -w -X main.version={VERSION}", MODULE]
+        command = politely([go, "install", "-trimpath", "-ldflags", f"-s -w -X main.version={VERSION}", MODULE])
         done = subprocess.run(  # noqa: S603
             command, env=environ, capture_output=True, text=True, timeout=BUILD_DEADLINE_S, check=False
         )

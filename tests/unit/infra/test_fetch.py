@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import subprocess
 import sys
 import threading
 import tomllib
@@ -13,6 +16,7 @@ import pytest
 from contracts.errors import Misconfigured, Transient
 from infra import environment
 from infra.fetch import everything, extras, jars, java, lock, wheels
+from infra.fetch.polite import politely
 from infra.site import CHECKOUT
 
 CONTENT = b"a jar"
@@ -172,3 +176,14 @@ def test_every_extra_of_the_project_but_data_is_known_to_the_maker_of_environmen
 
 def test_the_java_that_is_found_fits() -> None:
     assert java.major_version(java.find()) in java.FITTING
+
+
+def test_what_is_fetched_beside_a_wall_gives_way_to_it() -> None:
+    told = "import os, sys; print(os.nice(0), os.sched_getscheduler(0) if hasattr(os, 'SCHED_IDLE') else None)"
+    said = subprocess.run(
+        politely([sys.executable, "-c", told]), capture_output=True, text=True, check=True
+    ).stdout.split()
+    if shutil.which("nice"):
+        assert int(said[0]) >= 10
+    if shutil.which("chrt"):
+        assert said[1] == str(os.SCHED_IDLE)

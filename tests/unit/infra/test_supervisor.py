@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infra.stack import wait_until
-from infra.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, Seen, Supervisor, living, seen_file, wanted_file
+from infra.supervisor import FIRST_PAUSE_S, LEFTOVERS, LONGEST_PAUSE_S, Seen, Supervisor, living, seen_file, wanted_file
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = [
@@ -72,17 +72,18 @@ def test_a_wanted_process_runs_and_an_unwanted_one_ends(state: Path, supervise: 
 def test_processes_share_a_session_in_groups_of_their_own_so_that_one_may_give_way_to_another(
     state: Path, supervise: Callable[[], Supervisor]
 ) -> None:
-    want(state, live=SLEEPER, images=SLEEPER)
+    want(state, live=SLEEPER, store=SLEEPER, images=SLEEPER)
     specs = json.loads(wanted_file(state).read_text())
-    specs["images"]["nice"] = 10
+    specs["store"]["nice"], specs["images"]["nice"] = LEFTOVERS - 5, LEFTOVERS
     wanted_file(state).write_text(json.dumps(specs))
     supervise().look(time.monotonic())
     live, images = pid_of(state, "live"), pid_of(state, "images")
     assert os.getsid(live) == os.getsid(images) == os.getsid(0)  # a kernel may weigh sessions, not processes
     assert (os.getpgid(live), os.getpgid(images)) == (live, images)
     assert psutil.Process(images).nice() == max(10, psutil.Process(live).nice())
-    if hasattr(os, "SCHED_BATCH"):
-        assert os.sched_getscheduler(images) == os.SCHED_BATCH
+    if hasattr(os, "SCHED_IDLE"):
+        assert os.sched_getscheduler(images) == os.SCHED_IDLE
+        assert os.sched_getscheduler(pid_of(state, "store")) == os.SCHED_BATCH
         assert os.sched_getscheduler(live) == os.sched_getscheduler(0)
 
 
