@@ -58,7 +58,7 @@ def _named(tokens: list[Token]) -> list[Token]:
 
 def _table_begins(_renderer: Any, tokens: list[Token], at: int, _options: Any, _env: Any) -> str:
     name = escape(str(tokens[at].attrGet("aria-label") or "table"))
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table>\n'
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{name}"><table>\n'
 
 
 def _table_ends(_renderer: Any, _tokens: list[Token], _at: int, _options: Any, _env: Any) -> str:

@@ -33,8 +33,9 @@ def page_of(card: str) -> str:
 
 
 def test_tables_have_names_and_columns_of_figures_a_class_and_no_style() -> None:
+    """They are groups, not landmarks: those of two splits bear one name."""
     page = page_of(CARD_WITH_ALL)
-    assert '<div class="scroll" role="region" tabindex="0" aria-label="By &lt;sex&gt; &amp; age"><table' in page
+    assert '<div class="scroll" role="group" tabindex="0" aria-label="By &lt;sex&gt; &amp; age"><table' in page
     assert '<th class="n">error</th>' in page
     assert '<td class="n">8.1</td>' in page
     assert "<td>all | both</td>" in page
