@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Iterable
 from typing import Final
 
-BEFORE: Final = (("nice", "-n", "10"), ("chrt", "--idle", "0"))
-"""Lesser share, and on Linux only what nobody else wants."""
+from infra.supervisor import LEFTOVERS
+
+BEFORE: Final = (("nice", "-n", str(LEFTOVERS)), ("chrt", "--idle", "0"))
+"""From its first moment as ``infra.supervisor.give_way`` makes a process: lesser share, on Linux only what is left."""
 
 
 def politely(command: Iterable[str]) -> list[str]:

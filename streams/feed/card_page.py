@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from starlette.responses import HTMLResponse
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _PAGE: Final = """<!doctype html>
 <html lang="en" data-theme="dark">
@@ -33,7 +34,9 @@ _PAGE: Final = """<!doctype html>
 
 def shown(name: str, version: str, card: str) -> HTMLResponse:
     """The card (CommonMark with tables) as a page; HTML in it is shown as text, for a card tells of files and data that
-    others named."""
+    others named. A long card takes a tenth of a second: call it in a thread."""
+    from markdown_it import MarkdownIt
+
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     reader.add_render_rule("table_open", _table_begins)
     reader.add_render_rule("table_close", _table_ends)

@@ -139,7 +139,7 @@ class ImageApi:
         if card is None:
             raise ApiError(404, "no_card", "this version has no card", "ward model card writes one")
         if self._live.replay is None and "text/html" in request.headers.get("accept", ""):
-            answer: Response = card_page.shown(name, version, card)
+            answer: Response = await asyncio.to_thread(card_page.shown, name, version, card)
         else:
             answer = Response(card, media_type="text/plain; charset=utf-8")
         answer.headers["vary"] = "accept"
