@@ -103,16 +103,19 @@ def images(folder: Path, splits: Sequence[str]) -> list[Image]:
     return found
 
 
-def features(network: Backbone, pictures: Iterator[Grey], total: int, progress: Progress) -> NDArray[np.float32]:
-    """(n, 1280), of images of any size."""
-    made, waiting = [], []
+def seen(
+    network: Backbone, pictures: Iterator[Grey], total: int, progress: Progress
+) -> tuple[NDArray[np.float32], list[Looks]]:
+    """Features (n, 1280) and looks of images of any size."""
+    made, looked, waiting = [], [], []
     for at, pixels in enumerate(pictures, 1):
         waiting.append(resized(np.ascontiguousarray(pixels, np.float32), SIZE))
+        looked.append(looks(waiting[-1]))
         if len(waiting) == AT_ONCE or at == total:
             made.append(network.features(np.stack(waiting)))
             waiting = []
             progress("features", at, total)
-    return np.concatenate(made) if made else np.zeros((0, WIDTH), np.float32)
+    return np.concatenate(made) if made else np.zeros((0, WIDTH), np.float32), looked
 
 
 def first(chosen: Sequence[Image], most: int) -> list[Image]:
@@ -142,18 +145,16 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
     spoils = spoilt([image for image in chosen if image.split == "train"], SPOILT)
     say(f"features of {len(chosen):,} images, and of {len(spoils)} spoilt ones")
     ranges: list[float] = []
-    seen: list[Looks] = []
 
     def pictures() -> Iterator[Grey]:
         for image in chosen:
             pixels = image.pixels()
             ranges.append(float(np.subtract(*np.percentile(pixels, (99, 1)))))
-            seen.append(looks(resized(pixels, SIZE)))
             yield pixels
         for image, how in spoils:
             yield SPOILS[how](image.pixels())
 
-    vectors = features(network, pictures(), len(chosen) + len(spoils), progress)
+    vectors, looked = seen(network, pictures(), len(chosen) + len(spoils), progress)
     fitted = np.asarray([image.split == "train" for image in chosen] + [True] * len(spoils))
     words = np.asarray([image.source.part for image in chosen] + [OTHER] * len(spoils))
     arrays, limits = made(vectors, words, fitted)
@@ -164,8 +165,8 @@ def train(folder: Path, seed: int, say: Say, progress: Progress) -> tuple[dict[s
         least_range=LEAST_RANGE,
         low_range=round(min(ranges) / 2, 3),
         neighbours=NEIGHBOURS,
-        bright_edge=_bright(np.asarray([one.edge for one in seen]), words[: len(chosen)]),
-        grain=_grain(np.asarray([one.grain for one in seen]), words[: len(chosen)]),
+        bright_edge=_bright(np.asarray([one.edge for one in looked[: len(chosen)]]), words[: len(chosen)]),
+        grain=_grain(np.asarray([one.grain for one in looked[: len(chosen)]]), words[: len(chosen)]),
         **limits,
     )
     raw = io.BytesIO()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from contracts.errors import Poison
 from models.imaging.backbone import NAME as BACKBONE
-from models.imaging.backbone import SIZE, Backbone
-from models.imaging.gate import Gate, Looks, Scope, looks
+from models.imaging.backbone import Backbone
+from models.imaging.gate import Gate, Looks, Scope
 from models.imaging.pixels import Grey, read, resized
 from models.registry import Bundle, Registry
 from models.training import imaging_bone, imaging_brain, knee_joint
@@ -20,7 +20,7 @@ from models.training.evaluation import Evaluation, Interval, Table, defined
 from models.training.imaging_robustness import shocked
 from models.training.intervals import mean
 from models.training.recipes import Progress, Say
-from models.training.scope import PARTS, SEED, SPOILS, Image, features, first, images, spoilt
+from models.training.scope import PARTS, SEED, SPOILS, Image, first, images, seen, spoilt
 
 SPOILT: Final = 25
 WORSE: Final = {"blurred": "half the size and back", "noisy": "noise of 0.05"}
@@ -41,24 +41,18 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
     gate, network = Gate(bundle, backbone, threads=2), Backbone(backbone, threads=2)
     say(f"{len(chosen):,} images, {len(spoils)} spoilt ones, {len(strange)} of other kinds")
 
-    seen: list[Looks] = []
-
-    def looked(picture: Grey) -> Grey:
-        seen.append(looks(resized(np.ascontiguousarray(picture, np.float32), SIZE)))
-        return picture
-
     def pictures() -> Iterator[Grey]:
         for image in chosen:
-            yield looked(image.pixels())
+            yield image.pixels()
         for image, how in spoils:
-            yield looked(SPOILS[how](image.pixels()) if how in SPOILS else _worse(image, how))
-        yield from (looked(picture) for _, picture in strange)
+            yield SPOILS[how](image.pixels()) if how in SPOILS else _worse(image, how)
+        yield from (picture for _, picture in strange)
 
-    vectors = features(network, pictures(), len(chosen) + len(spoils) + len(strange), progress)
+    vectors, looked = seen(network, pictures(), len(chosen) + len(spoils) + len(strange), progress)
     ours = vectors[: len(chosen)]
-    metrics, rows = _known(gate, chosen, ours, seen[: len(chosen)])
+    metrics, rows = _known(gate, chosen, ours, looked[: len(chosen)])
     kinds = [f"{how} {image.source.part}" for image, how in spoils] + [kind for kind, _ in strange]
-    rest = gate.scopes(vectors[len(chosen) :], seen=seen[len(chosen) :])
+    rest = gate.scopes(vectors[len(chosen) :], seen=looked[len(chosen) :])
     refused = np.asarray([one.refusal is not None for one in rest])
     for at, picture in enumerate(picture for _, picture in strange):
         refused[len(spoils) + at] |= _unfit(gate, picture) is not None
@@ -84,12 +78,12 @@ def evaluate(folder: Path, bundle: Bundle, split: str | None, say: Say, progress
 
 
 def _known(
-    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32], seen: Sequence[Looks]
+    gate: Gate, chosen: Sequence[Image], vectors: NDArray[np.float32], looked: Sequence[Looks]
 ) -> tuple[dict[str, Interval], list[tuple[str, int, str, int]]]:
     """Let in, by set; and the wrong body parts that are caught."""
     groups = np.asarray([image.group for image in chosen])
     parts = [image.source.part for image in chosen]
-    free = gate.scopes(vectors, seen=seen)
+    free = gate.scopes(vectors, seen=looked)
     right = np.asarray([_passes(one, part) for one, part in zip(free, parts, strict=True)])
     metrics: dict[str, Interval | None] = {"accuracy_let_in": mean(right, groups)}
     rows = []
@@ -105,7 +99,7 @@ def _known(
     caught, whose = [], []
     for wanted in PARTS:
         others = np.asarray([part != wanted for part in parts])
-        theirs = [one for one, other in zip(seen, others, strict=True) if other]
+        theirs = [one for one, other in zip(looked, others, strict=True) if other]
         caught += [one.refusal is not None for one in gate.scopes(vectors[others], wanted, theirs)]
         whose += groups[others].tolist()
     metrics["recall_wrong_body_part"] = mean(np.asarray(caught), whose)
